@@ -1,0 +1,1 @@
+"""Real parts for tests: the go command, Git repositories with fixed dates, servers on loopback."""
