@@ -1,0 +1,5 @@
+"""`python -m vcsproxy` is `vcsproxy`."""
+
+from vcsproxy.cli.main import main
+
+main()

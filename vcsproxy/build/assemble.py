@@ -1,0 +1,115 @@
+"""The zip of one module version, from Git objects to a file: choose the files, convert them, hash while writing.
+
+Names are decided first, contents are read once, one blob at a time, so memory holds one file and never a tree.
+
+Source: cmd/go/internal/modfetch/coderepo.go (Zip), golang.org/x/mod/zip (Create); `git archive` for contents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from vcsproxy import errors
+from vcsproxy.build.coderepo import Place
+from vcsproxy.mod import gover, modfile, modzip
+from vcsproxy.vcs.attributes import AttributeStack
+from vcsproxy.vcs.convert import convert_to_working_tree
+from vcsproxy.vcs.objects import Entry
+from vcsproxy.vcs.repo import Repo
+
+_LICENSE = "LICENSE"
+_ATTRIBUTES = b".gitattributes"
+
+
+@dataclass(frozen=True, slots=True)
+class Zipped:
+    """`h1` of the zip and how many files Go's rules left out."""
+
+    h1: str
+    omitted: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One file of the module: its path in the repository and blob; `path` None for an inherited LICENSE, kept raw."""
+
+    path: bytes | None
+    entry: Entry
+
+
+class Assembly:
+    """The files of one module version at one commit."""
+
+    def __init__(self, repo: Repo, place: Place) -> None:
+        self._repo = repo
+        self._place = place
+        self._tree = repo.objects.commit(place.commit).tree
+        self._attributes = AttributeStack(self._attribute_file)
+
+    def _attribute_file(self, directory: bytes) -> bytes | None:
+        path = directory + b"/" + _ATTRIBUTES if directory else _ATTRIBUTES
+        entry = self._repo.objects.find(self._tree, path)
+        if entry is None or entry.is_tree or entry.is_submodule or entry.is_symlink:
+            return None
+        return self._repo.objects.blob(entry.oid)
+
+    def write(self, module_path: str, version: str, out: BinaryIO) -> Zipped:
+        """Write the zip. Raises NotFound with Go's `create zip: ...` when the module cannot be zipped."""
+        files = list(self._in_order())
+        sources = dict(files)
+        facts = [modzip.FileFact(name, 0, _kind(source.entry)) for name, source in files]
+        checked = modzip.check_files(facts, self._language(sources.get("go.mod")))
+        checked.raise_for_problems()
+        writer = modzip.ZipWriter(out, module_path, version)
+        room = modzip.MAX_ZIP_FILE
+        for fact in checked.valid:
+            content = self._content(sources[fact.path])
+            room = _bookkeep(fact.path, len(content), room)
+            writer.add(fact.path, content)
+        return Zipped(writer.close(), len(checked.omitted))
+
+    def _in_order(self) -> Iterator[tuple[str, _Source]]:
+        """(name in the module, source) in the order of `git archive`, an inherited LICENSE last."""
+        directory, found = self._place.directory, False
+        if directory != ".":
+            start = len(directory.encode()) + 1 if directory else 0
+            for file in self._repo.files(self._place.commit, directory):
+                name = file.path[start:].decode("utf-8", "surrogateescape")
+                found = found or name == _LICENSE
+                yield name, _Source(file.path, file.entry)
+        if directory and not found:
+            entry = self._repo.objects.find(self._tree, _LICENSE.encode())
+            if entry is not None and not entry.is_tree and not entry.is_submodule:
+                yield _LICENSE, _Source(None, Entry(entry.name, 0o100644, entry.oid))
+
+    def _language(self, gomod: _Source | None) -> str:
+        """The Go language version that the module's own go.mod asks for, "" when it does not say."""
+        if gomod is None or gomod.path is None or gomod.entry.is_symlink:
+            return ""
+        try:
+            parsed = modfile.parse_lax(self._content(gomod))
+        except modfile.ModFileError:
+            return ""
+        return gover.lang(parsed.go) if parsed.go else ""
+
+    def _content(self, source: _Source) -> bytes:
+        blob = self._repo.objects.blob(source.entry.oid)
+        if source.path is None or source.entry.is_symlink:
+            return blob
+        return convert_to_working_tree(self._attributes.lookup(source.path), blob, source.entry.oid)
+
+
+def _bookkeep(name: str, size: int, room: int) -> int:
+    """Go's size rules, in its words; returns what is left of the module's 500 MiB."""
+    if size > room:
+        raise errors.NotFound(f"create zip: module source tree too large (max size is {modzip.MAX_ZIP_FILE} bytes)")
+    for special, limit in (("go.mod", modzip.MAX_GO_MOD), (_LICENSE, modzip.MAX_LICENSE)):
+        if name == special and size > limit:
+            raise errors.NotFound(f"create zip: {name}: {name} file too large (max size is {limit} bytes)")
+    return room - size
+
+
+def _kind(entry: Entry) -> modzip.Kind:
+    return modzip.Kind.SYMLINK if entry.is_symlink else modzip.Kind.REGULAR

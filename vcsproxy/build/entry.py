@@ -1,0 +1,208 @@
+"""The fork server: a small process that has everything loaded and forks one worker a job.
+
+It is started as `python -m vcsproxy.build.entry FD`; FD is one end of a socket pair, the serving process holds the other.
+Messages on it are nine bytes, a letter and a job number:
+
+    J n  (to the server, with one file descriptor)  fork a worker for job n; the job is read from the descriptor
+    K n  (to the server)                            kill that worker and everything it started
+    X n s (from the server, four bytes more)        the worker of job n has ended with wait status s
+
+On a job's own descriptor a Job comes in and a Result goes out, each as JSON behind its length. A worker that dies
+leaves its descriptor at its end without a Result, which is all the other side has to notice.
+
+Theory of operation: the serving process never forks itself (it has threads and sockets) and never parses what a host
+sent. Workers are children of this process, so only it can wait for them and kill them without hitting a stranger.
+
+If we crash here: workers and this process die with their parent (PR_SET_PDEATHSIG), and the serving process starts a
+new fork server at the next job.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+from typing import NoReturn
+
+from vcsproxy.build.job import JOB, RESULT, Failed, Job, Limits
+
+MESSAGE = struct.Struct("!cQ")
+EXITED = struct.Struct("!cQi")
+LENGTH = struct.Struct("!I")
+MAX_FRAME = 96 << 20
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+
+
+def main(control_fd: int) -> None:
+    """Serve until the other end closes the control socket."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    from vcsproxy.build import run  # noqa: F401, PLC0415 - loaded once here, shared by every worker
+
+    gc.collect()
+    gc.freeze()
+    ForkServer(socket.socket(fileno=control_fd)).serve()
+
+
+class ForkServer:
+    """The loop of the fork server process."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._jobs: dict[int, int] = {}  # pid -> job number
+        self._wake, wake_write = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._control, self._wake], [], [])
+            if self._wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+                self._reap()
+            if self._control in ready and not self._receive():
+                break
+        for pid in self._jobs:
+            _kill_group(pid)
+
+    def _receive(self) -> bool:
+        """Take one message; False at the end of the control socket."""
+        fds = array.array("i")
+        space = socket.CMSG_SPACE(fds.itemsize)
+        data, ancillary, _, _ = self._control.recvmsg(MESSAGE.size, space)
+        if not data:
+            return False
+        for _, _, raw in ancillary:
+            fds.frombytes(raw[: fds.itemsize])
+        while len(data) < MESSAGE.size:
+            more = self._control.recv(MESSAGE.size - len(data))
+            if not more:
+                return False
+            data += more
+        letter, number = MESSAGE.unpack(data)
+        if letter == b"J":
+            self._fork(number, fds[0])
+        elif letter == b"K":
+            for pid, job in self._jobs.items():
+                if job == number:
+                    _kill_group(pid)
+        return True
+
+    def _fork(self, number: int, fd: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._control.close()
+            _work(fd)
+        os.close(fd)
+        self._jobs[pid] = number
+
+    def _reap(self) -> None:
+        while self._jobs:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            _kill_group(pid)  # a transport's helper process must not outlive its worker
+            number = self._jobs.pop(pid)
+            self._control.sendall(EXITED.pack(b"X", number, status))
+
+
+def _work(fd: int) -> NoReturn:
+    """The life of a worker: read a job, answer it, end. Never returns into the fork server's loop."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with socket.socket(fileno=fd) as channel:
+            job = JOB.validate_json(read_frame(channel))
+            confine(job.limits)
+            channel.sendall(_answer(job))
+        code = 0
+    except BaseException as err:  # noqa: BLE001 - whatever it is, this process must end here
+        os.write(2, f"vcsproxy worker: {type(err).__name__}: {err}\n".encode("utf-8", "replace")[:2000])
+    finally:
+        os._exit(code)
+
+
+def _answer(job: Job) -> bytes:
+    from vcsproxy.build.run import run  # noqa: PLC0415 - not loaded by the serving process
+
+    data = RESULT.dump_json(run(job))
+    if len(data) > MAX_FRAME:
+        data = RESULT.dump_json(Failed("Refused", "the answer is too large"))
+    return LENGTH.pack(len(data)) + data
+
+
+def read_frame(channel: socket.socket) -> bytes:
+    """One length-prefixed frame. Raises EOFError when the other side goes away."""
+    (size,) = LENGTH.unpack(_read_exactly(channel, LENGTH.size))
+    return _read_exactly(channel, size)
+
+
+def _read_exactly(channel: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = channel.recv(min(1 << 20, size - len(data)))
+        if not piece:
+            raise EOFError
+        data += piece
+    return bytes(data)
+
+
+def confine(limits: Limits) -> None:
+    """Bound this process: memory, CPU, file size, descriptors, wall clock; no cores, no new privileges."""
+    for what, bound in (
+        # Private memory is what a hostile pack can blow up; packs are mapped read-only and may be larger.
+        (resource.RLIMIT_DATA, limits.memory),
+        (resource.RLIMIT_AS, 16 * limits.memory),
+        (resource.RLIMIT_FSIZE, limits.file),
+        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _lower(what, bound, bound)
+    _lower(resource.RLIMIT_CPU, limits.cpu, limits.cpu + 5)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit is an OSError instead
+    signal.setitimer(signal.ITIMER_REAL, limits.wall)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_DUMPABLE, 0)
+    with contextlib.suppress(OSError):
+        os.nice(10)
+
+
+def _lower(what: int, soft: int, hard: int) -> None:
+    """Set a limit, within the hard one that the administrator left us."""
+    ceiling = resource.getrlimit(what)[1]
+    if ceiling != resource.RLIM_INFINITY:
+        soft, hard = min(soft, ceiling), min(hard, ceiling)
+    resource.setrlimit(what, (soft, hard))
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a worker's whole session; harmless when nothing is left of it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux only; elsewhere the wall clock limit alone ends an orphan."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,159 @@
+"""The command `vcsproxy`: finds the verb, and turns errors into one line and an exit code.
+
+Verbs raise errors of `vcsproxy.errors`; only this module prints them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from vcsproxy import __version__, errors
+
+if TYPE_CHECKING:
+    from vcsproxy.config import Settings
+    from vcsproxy.web.modules import Modules
+
+T = TypeVar("T")
+
+OpenModules = Callable[["Settings"], AbstractAsyncContextManager["Modules"]]
+"""Opens what answers questions about modules; `server.open_service` unless click's context object is another."""
+
+FAILED, USAGE, NOT_FOUND, INTERRUPTED = 1, 2, 3, 130
+
+EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such module or version, 130 interrupted."
+
+_VERBS = ("serve", "mod", "hash", "config")
+
+
+class Verbs(click.Group):
+    """The top command; imports a verb's module when it is named or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"vcsproxy.cli.{cmd_name}").command
+        return command
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run, and end the process with one of our exit codes."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+        except errors.VCSProxyError as err:
+            say_error(err)
+            code = exit_code(err)
+        except click.ClickException as err:
+            say_usage(err)
+            code = err.exit_code
+        except click.Abort:
+            code = INTERRUPTED
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(cls=Verbs, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="vcsproxy", message="%(prog)s %(version)s")
+def main() -> None:
+    """A Go module proxy that builds modules straight from Git.
+
+    \b
+    Start it, and point the go command at it:
+        vcsproxy serve
+        GOPROXY=http://127.0.0.1:3000 go mod download example.com/mod@v1.2.3
+    """
+
+
+def exit_code(err: errors.VCSProxyError) -> int:
+    """What a script may know about an error."""
+    if isinstance(err, errors.NotFound | errors.Gone):
+        return NOT_FOUND
+    return USAGE if isinstance(err, errors.InvalidRequest) else FAILED
+
+
+def say_error(err: errors.VCSProxyError) -> None:
+    """One line for each thing that is wrong, and a hint, on standard error."""
+    for message in err.faults if isinstance(err, errors.ConfigError) else (err.message,):
+        click.echo(f"vcsproxy: error: {graphic(message)}", err=True)
+    if err.hint:
+        click.echo(f"hint: {graphic(err.hint)}", err=True)
+
+
+def graphic(text: str) -> str:
+    """Text from elsewhere, safe on one line of a terminal."""
+    from vcsproxy.logs import printable, redact  # noqa: PLC0415
+
+    return printable(redact(text))
+
+
+def say_usage(err: click.ClickException) -> None:
+    """Click's complaint in our form; without any arguments it is the help text."""
+    if isinstance(err, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+        err.show()
+        return
+    click.echo(f"vcsproxy: error: {graphic(err.format_message())}", err=True)
+    ctx = getattr(err, "ctx", None)
+    if ctx is not None:
+        click.echo(f"hint: see {ctx.command_path} --help", err=True)
+
+
+# --- what several verbs share ---
+
+_config = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Configuration file. Default: $VCSPROXY_CONFIG, ./vcsproxy.toml, or the one in your configuration directory.",
+)  # fmt: skip
+_data = click.option(
+    "--data", type=click.Path(path_type=Path), metavar="DIR", help="Directory of the store and the mirrors."
+)
+
+
+def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --config and --data, as `config_file` and `data`."""
+    return _config(_data(function))
+
+
+def load_settings(config_file: Path | None, **server: object) -> Settings:
+    """The configuration with what the command line says of [server]; None says nothing. Raises ConfigError."""
+    from vcsproxy.config import load  # noqa: PLC0415
+
+    return load(config_file, {"server": {key: str(value) for key, value in server.items() if value is not None}})
+
+
+def ask(
+    ctx: click.Context, settings: Settings, question: Callable[[Modules], Coroutine[None, None, T]], what: str
+) -> T:
+    """Open the modules, ask, close; `what` is shown on a terminal while that takes time."""
+    from vcsproxy import logs, server  # noqa: PLC0415
+
+    logs.configure(settings.log.format, "warning")
+    open_modules: OpenModules = ctx.obj or server.open_service
+
+    async def asked() -> T:
+        async with open_modules(settings) as modules:
+            return await question(modules)
+
+    with progress(what):
+        return server.run_async(asked())
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show that work goes on, if somebody sits at the terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    with Console(stderr=True).status(Text(graphic(what))):
+        yield

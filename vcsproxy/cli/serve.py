@@ -1,0 +1,30 @@
+"""`vcsproxy serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vcsproxy.cli.main import EXIT_CODES, load_settings, settings_options
+
+
+@click.command("serve", epilog=EXIT_CODES)
+@settings_options
+@click.option("--listen", metavar="ADDRESS:PORT", help="Where to listen; port 0 takes a free one.")
+@click.pass_context
+def command(ctx: click.Context, config_file: Path | None, data: Path | None, listen: str | None) -> None:
+    """Answer the go command over HTTP.
+
+    Without a configuration file it serves public modules on 127.0.0.1:3000 and keeps its data in your data directory.
+    Ctrl-C or SIGTERM lets running requests end; a second one does not wait for them.
+
+    \b
+    Example:
+        vcsproxy serve --listen 127.0.0.1:8080 --data /srv/vcsproxy
+        GOPROXY=http://127.0.0.1:8080 go get example.com/mod@latest
+    """
+    settings = load_settings(config_file, listen=listen, data=data)
+    from vcsproxy import server  # noqa: PLC0415 - takes long, and a faulty configuration should not wait for it
+
+    ctx.exit(server.main(settings))

@@ -1,0 +1,1 @@
+"""From a parsed request to published bytes: store first, then one build per key in a worker."""

@@ -1,0 +1,214 @@
+"""Answers to GOPROXY requests: the store first, else one build, published before it is answered.
+
+The commit that a version's first `.info` named is its pin: whatever is built later of that version is built from that
+commit, and bytes that differ from what is stored are refused. A hit touches neither flights nor workers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from vcsproxy import errors
+from vcsproxy.build.job import Built, Host, Job, Limits, Listed, Op
+from vcsproxy.mod import module, semver
+from vcsproxy.mod.proxypath import Kind as Wanted
+from vcsproxy.mod.proxypath import ProxyRequest
+from vcsproxy.mod.reporoot import SourceRule, static_root
+from vcsproxy.proxy.flight import Flight
+from vcsproxy.store import Artifacts, Kind, Store, Stored
+
+log = structlog.get_logger()
+
+_REFUSED_TTL = 600.0  # seconds; the same commit breaks the same limit again
+_MAX_KNOWN_FAILURES = 10_000
+_KINDS = {Wanted.INFO: Kind.INFO, Wanted.MOD: Kind.MOD, Wanted.ZIP: Kind.ZIP}
+
+
+class JobRunner(Protocol):
+    """Runs jobs away from this process; `proxy.workers.Workers` is the one."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    async def run(self, job: Job) -> Built | Listed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Bytes or a file to send; `immutable` when this URL will always give the same."""
+
+    stored: Stored
+    immutable: bool
+    hit: bool = False
+
+
+class Service:
+    """Module answers for one configuration; lives on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        workers: JobRunner,
+        sources: tuple[SourceRule, ...] = (),
+        hosts: tuple[Host, ...] = (),
+        mirrors: Path,
+        refs_ttl: float = 60.0,
+        negative_ttl: float = 10.0,
+        go_limit: str = "",
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._sources = sources
+        self._hosts = (*hosts, *_hosts_of(sources, hosts))
+        self._mirrors = mirrors
+        self._refs_ttl = refs_ttl
+        self._negative_ttl = negative_ttl
+        self._go_limit = go_limit
+        self._flight: Flight[Answer] = Flight()
+        self._failures: dict[Hashable, tuple[float, errors.VCSProxyError]] = {}
+
+    async def close(self, seconds: float = 30.0) -> None:
+        """Let running builds end, for a bounded time."""
+        await self._flight.close(seconds)
+
+    async def answer(self, request: ProxyRequest) -> Answer:
+        """What a request gets. Raises errors of every kind; NotFound only for proven absence."""
+        path, version = request.path, request.version
+        if request.kind is Wanted.LIST:
+            return await self._once((path, Op.LIST), lambda: self._list(path))
+        if request.kind is Wanted.LATEST or version == "latest":
+            return await self._once((path, Op.LATEST), lambda: self._resolve(path, "", Op.LATEST))
+        canonical = version == module.canonical_version(version)
+        kind = _KINDS[request.kind]
+        if canonical:
+            hit = await self._store.find(path, version, kind)
+            if hit is not None:
+                return Answer(hit, immutable=True, hit=True)
+        elif kind is not Kind.INFO:
+            raise errors.NotFound(f"{path}@{version}: invalid version: not canonical", "ask for its .info first")
+        if kind is Kind.ZIP:
+            return await self._once((path, version, Op.ZIP), lambda: self._zip(path, version))
+        resolved = await self._once((path, version, Op.INFO), lambda: self._resolve(path, version, Op.INFO))
+        return resolved if kind is Kind.INFO else await self._gomod(path, version, resolved)
+
+    # ---- work, each once at a time
+
+    async def _once(self, key: Hashable, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        known = self._failures.get(key)
+        if known is not None and known[0] > time.monotonic():
+            raise type(known[1])(known[1].message, known[1].hint)
+        try:
+            return await self._flight.once(key, work)
+        except (errors.NotFound, errors.Refused) as err:
+            self._remember(key, err)
+            raise
+
+    def _remember(self, key: Hashable, err: errors.VCSProxyError) -> None:
+        """Proven absence for seconds, a broken limit for minutes; trouble with the host never."""
+        ttl = self._negative_ttl if isinstance(err, errors.NotFound) else _REFUSED_TTL
+        if len(self._failures) >= _MAX_KNOWN_FAILURES:
+            self._failures.clear()
+        self._failures[key] = (time.monotonic() + ttl, err)
+
+    async def _list(self, path: str) -> Answer:
+        listed = await self._workers.run(self._job(Op.LIST, path))
+        if not isinstance(listed, Listed):
+            raise errors.Corrupt("a worker answered another question")
+        return _transient("".join(version + "\n" for version in listed.versions).encode())
+
+    async def _resolve(self, path: str, query: str, op: Op) -> Answer:
+        built = await self._build(self._job(op, path, query))
+        try:
+            await self._publish(path, built)
+        except errors.ModuleChanged:
+            if built.version == query:
+                raise
+        stored = await self._store.find(path, built.version, Kind.INFO)
+        if stored is None or stored.data is None:
+            raise errors.Corrupt(f"{path}@{built.version} was published and is not there")
+        if built.version == query:
+            return Answer(stored, immutable=True)
+        same = _commit_of(stored.data) == _commit_of(built.answer)
+        return _transient(built.answer if same else stored.data)
+
+    async def _gomod(self, path: str, version: str, resolved: Answer) -> Answer:
+        stored = await self._store.find(path, version, Kind.MOD)
+        if stored is None:
+            other = json.loads(resolved.stored.data or b"{}").get("Version", "")
+            raise errors.NotFound(f"{path}@{version}: invalid version: resolves to version {other}")
+        return Answer(stored, immutable=True)
+
+    async def _zip(self, path: str, version: str) -> Answer:
+        known = await self._store.find(path, version, Kind.INFO)
+        pinned = _commit_of(known.data) if known is not None and known.data is not None else ""
+        workspace = await self._store.workspace()
+        try:
+            built = await self._build(self._job(Op.ZIP, path, version, pinned=pinned, workspace=workspace))
+            await self._publish(path, built, known.data if known is not None else None)
+        finally:
+            await self._store.discard(workspace)
+        stored = await self._store.find(path, version, Kind.ZIP)
+        if stored is None:
+            raise errors.Corrupt(f"{path}@{version} was published and is not there")
+        return Answer(stored, immutable=True)
+
+    async def _build(self, job: Job) -> Built:
+        built = await self._workers.run(job)
+        if not isinstance(built, Built) or not semver.is_valid(built.version):
+            raise errors.Corrupt("a worker answered another question")
+        return built
+
+    async def _publish(self, path: str, built: Built, info: bytes | None = None) -> None:
+        artifacts = Artifacts(info or built.info, built.gomod, Path(built.zip) if built.zip else None, built.zip_h1)
+        try:
+            await self._store.publish(path, built.version, artifacts)
+        except errors.ModuleChanged as err:
+            log.error("module_changed", module=path, version=built.version, alarm=True, reason=err.message)
+            raise
+
+    def _job(self, op: Op, path: str, query: str = "", *, pinned: str = "", workspace: Path | None = None) -> Job:
+        return Job(
+            op=op,
+            path=path,
+            query=query,
+            target=static_root(path, self._sources),
+            mirrors=str(self._mirrors),
+            workspace=str(workspace) if workspace else "",
+            pinned=pinned,
+            refs_ttl=self._refs_ttl,
+            go_limit=self._go_limit,
+            hosts=self._hosts,
+            limits=self._workers.limits,
+        )
+
+
+def _hosts_of(sources: Sequence[SourceRule], known: Sequence[Host]) -> list[Host]:
+    """The hosts that sources name outright: as good as listed, while one that a path fills in is anybody's choice."""
+    names = {rule.url.partition("://")[2].partition("/")[0].rpartition("@")[2] for rule in sources if "://" in rule.url}
+    names |= {rule.url.partition(":")[0].rpartition("@")[2] for rule in sources if "://" not in rule.url}
+    plain = {name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name for name in names}
+    listed = {host.name for host in known}
+    return [Host(name.lower()) for name in sorted(plain) if name and "{" not in name and name.lower() not in listed]
+
+
+def _transient(data: bytes) -> Answer:
+    etag = '"' + sha256(data).hexdigest() + '"'
+    return Answer(Stored(Kind.INFO, len(data), time.time(), etag, "", data, None), immutable=False)
+
+
+def _commit_of(info: bytes) -> str:
+    """Origin.Hash of a stored `.info`, "" if it has none."""
+    value = json.loads(info)
+    origin = value.get("Origin") if isinstance(value, dict) else None
+    return str(origin.get("Hash", "")) if isinstance(origin, dict) else ""
+
+

@@ -1,0 +1,225 @@
+"""The pool of workers: where async ends. A Job goes to the fork server, a Result or an error comes back.
+
+Theory of operation: at most `count` jobs run and at most `queue` wait, first come first served; beyond that callers are
+told to come back. Every job has a socket pair of its own; the worker's end closes with the worker, so its death is
+noticed at once, whatever killed it. The deadline is enforced twice: by the kernel in the worker, and here.
+
+If we crash here: the fork server and all workers die with this process; what they had written lies in workspaces that
+the next start sweeps.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from pydantic import ValidationError
+
+from vcsproxy import errors
+from vcsproxy.build.entry import EXITED, LENGTH, MAX_FRAME, MESSAGE
+from vcsproxy.build.job import JOB, RESULT, Built, Failed, Job, Limits, Listed
+
+_GRACE = 5.0  # seconds after a worker's own deadline before it is killed from here
+
+
+class Workers:
+    """Runs jobs in killable processes. Use within one event loop; `start` first, `close` last."""
+
+    def __init__(self, limits: Limits, count: int, queue: int) -> None:
+        self.limits = limits
+        self._slots = asyncio.Semaphore(count)
+        self._room = count + queue
+        self._inside = 0
+        self._number = 0
+        self._server: _ForkServer | None = None
+
+    async def start(self) -> None:
+        """Start the fork server now, so that the first request does not wait for it."""
+        self._fork_server()
+
+    def _fork_server(self) -> _ForkServer:
+        if self._server is None or not self._server.alive:
+            self._server = _ForkServer(asyncio.get_running_loop())
+        return self._server
+
+    async def run(self, job: Job) -> Built | Listed:
+        """The job's result. Raises what the worker reported, Overloaded, DeadlineExceeded, or Unavailable when it died."""
+        if self._inside >= self._room:
+            raise errors.Overloaded("too many modules are being built at once", "try again in a moment")
+        self._inside += 1
+        try:
+            async with self._slots:
+                result = await self._run(job)
+        finally:
+            self._inside -= 1
+        if isinstance(result, Failed):
+            raise result.exception()
+        return result
+
+    async def _run(self, job: Job) -> Built | Listed | Failed:
+        self._number += 1
+        number, server = self._number, self._fork_server()
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            with theirs:
+                ended = server.start(number, theirs)
+            try:
+                async with asyncio.timeout(job.limits.wall + _GRACE):
+                    data = await _exchange(ours, JOB.dump_json(job))
+            except TimeoutError:
+                raise _too_slow(job) from None
+            finally:
+                server.kill(number)
+            if data is None:
+                return Failed.of(_died(job, await server.status(ended)))
+        try:
+            return RESULT.validate_json(data)
+        except ValidationError as err:
+            raise errors.Corrupt("a worker's answer could not be read") from err
+
+    async def close(self) -> None:
+        """End the fork server and every worker."""
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
+
+
+def _too_slow(job: Job) -> errors.DeadlineExceeded:
+    return errors.DeadlineExceeded(
+        f"building {job.path} took longer than {job.limits.wall:g} s", "raise limits.wall, or see whether the Git host is slow"
+    )
+
+
+def _died(job: Job, status: int | None) -> errors.VCSProxyError:
+    """What a wait status tells about a worker that left no answer."""
+    number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else 0
+    if number == signal.SIGALRM:
+        return _too_slow(job)
+    if number == signal.SIGXCPU:
+        return errors.Refused(f"building {job.path} needs more than {job.limits.cpu} s of CPU")
+    how = f"died of {signal.Signals(number).name}" if number else "ended without an answer"
+    return errors.Unavailable(f"the worker building {job.path} {how}", "the server's log may say more")
+
+
+async def _exchange(channel: socket.socket, job: bytes) -> bytes | None:
+    """Send the job and read the answer; None when the worker's end closed first."""
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.sock_sendall(channel, LENGTH.pack(len(job)) + job)
+        head = await _read(loop, channel, LENGTH.size)
+        if head is None:
+            return None
+        (size,) = LENGTH.unpack(head)
+        if size > MAX_FRAME:
+            raise errors.Corrupt("a worker's answer is too long")
+        return await _read(loop, channel, size)
+    except (ConnectionResetError, BrokenPipeError):
+        return None
+
+
+async def _read(loop: asyncio.AbstractEventLoop, channel: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        piece = await loop.sock_recv(channel, min(1 << 18, size - len(data)))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)
+
+
+class _ForkServer:
+    """This side of the fork server's control socket."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "vcsproxy.build.entry", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                env=_closed_environment(),
+            )
+        self._control.setblocking(False)
+        self._buffer = b""
+        self._ended: dict[int, asyncio.Future[int]] = {}
+        loop.add_reader(self._control, self._receive)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None and self._control.fileno() >= 0
+
+    def start(self, number: int, channel: socket.socket) -> asyncio.Future[int]:
+        """Fork a worker that owns `channel`; the future gets its wait status."""
+        fds = array.array("i", [channel.fileno()])
+        try:
+            self._control.sendmsg([MESSAGE.pack(b"J", number)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        except OSError as err:
+            self._gone()
+            raise errors.Unavailable("the fork server is gone", "try again") from err
+        ended = self._loop.create_future()
+        self._ended[number] = ended
+        return ended
+
+    def kill(self, number: int) -> None:
+        """Make sure that a worker is gone; nothing happens to one that has ended."""
+        if number in self._ended:
+            with contextlib.suppress(OSError):
+                self._control.sendmsg([MESSAGE.pack(b"K", number)])
+
+    async def status(self, ended: asyncio.Future[int]) -> int | None:
+        """The wait status of a worker whose channel closed; None when even the fork server cannot tell."""
+        try:
+            async with asyncio.timeout(2):
+                return await asyncio.shield(ended)
+        except (TimeoutError, asyncio.CancelledError):
+            return None
+
+    def _receive(self) -> None:
+        try:
+            data = self._control.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._gone()
+            return
+        self._buffer += data
+        while len(self._buffer) >= EXITED.size:
+            _, number, status = EXITED.unpack(self._buffer[: EXITED.size])
+            self._buffer = self._buffer[EXITED.size :]
+            ended = self._ended.pop(number, None)
+            if ended is not None and not ended.done():
+                ended.set_result(status)
+
+    def _gone(self) -> None:
+        if self._control.fileno() >= 0:
+            self._loop.remove_reader(self._control)
+            self._control.close()
+        for ended in self._ended.values():
+            ended.cancel()
+        self._ended.clear()
+
+    async def close(self) -> None:
+        self._gone()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._process.wait, 5)
+        self._process.kill()
+        self._process.wait()
+
+
+def _closed_environment() -> dict[str, str]:
+    """What a worker may see of our environment: where programs and this package are, nothing that could hold a secret."""
+    kept = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "TMPDIR")
+    env = {name: os.environ[name] for name in kept if name in os.environ}
+    return {**env, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent", "PYTHONSAFEPATH": "1"}

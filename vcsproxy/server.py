@@ -1,0 +1,215 @@
+"""The only composition root: settings in, opened parts out, and the life of the serving process.
+
+Everything is opened in the order in which it is needed and closed in the reverse one. Nothing here decides anything
+about modules or HTTP.
+
+Theory of operation: a server and any number of `vcsproxy mod` may use the same data directory at the same time; store and
+mirrors see to that. Only a server sweeps, once, before it listens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from vcsproxy import errors, logs
+from vcsproxy.build.job import Host, Limits
+from vcsproxy.config import Settings
+from vcsproxy.proxy.service import Service
+from vcsproxy.proxy.workers import Workers
+from vcsproxy.store import Store
+from vcsproxy.store.disk import DiskStore
+from vcsproxy.web.app import App
+from vcsproxy.web.serving import WebServer
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_LAST_WORDS = 2.0  # seconds for builds to end after the last request has
+
+
+# --- parts ---
+
+
+def job_limits(settings: Settings) -> Limits:
+    """What one job may use."""
+    return Limits(**settings.limits.of_job())
+
+
+def job_hosts(settings: Settings) -> tuple[Host, ...]:
+    """The hosts that the configuration names."""
+    return tuple(Host(host.name, host.connect, str(host.ca or "")) for host in settings.host)
+
+
+@contextlib.contextmanager
+def _our_errors(data: Path) -> Iterator[None]:
+    """Turn what goes wrong with the data directory into one sentence."""
+    try:
+        yield
+    except OSError as err:
+        where = err.filename or data
+        hint = "choose another directory with server.data or --data"
+        raise errors.VCSProxyError(f"{where}: {err.strerror}", hint) from err
+
+
+def _make_directories(data: Path) -> None:
+    for directory in (data, data / "store", data / "mirrors", data / "tmp"):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(13, "not writable", str(directory))
+
+
+@contextlib.asynccontextmanager
+async def open_service(settings: Settings, *, sweep: bool = False) -> AsyncIterator[Service]:
+    """The service with all it stands on; builds that still run at the end are ended.
+
+    sweep: first remove what dead processes left. Raises VCSProxyError if the data directory cannot be used.
+    """
+    data = settings.server.data
+    with _our_errors(data):
+        _make_directories(data)
+        store = DiskStore(data / "store", data / "tmp")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        if sweep:
+            await store.sweep()
+        workers = Workers(job_limits(settings), settings.limits.workers, settings.limits.queue)
+        stack.push_async_callback(workers.close)
+        await workers.start()
+        service = _service(settings, store, workers)
+        stack.push_async_callback(service.close, 0)
+        yield service
+
+
+def _service(settings: Settings, store: Store, workers: Workers) -> Service:
+    return Service(
+        store=store,
+        workers=workers,
+        sources=tuple(source.rule() for source in settings.source),
+        hosts=job_hosts(settings),
+        mirrors=settings.server.data / "mirrors",
+        refs_ttl=settings.freshness.refs,
+        negative_ttl=settings.freshness.negative,
+        go_limit=settings.go.refuse_newer_than,
+    )
+
+
+# --- the serving process ---
+
+
+class Readiness:
+    """Says whether requests should come here: not while shutting down, nor when the disk takes nothing."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self.closing = False
+
+    async def __call__(self) -> str:
+        if self.closing:
+            return "shutting down"
+        try:
+            async with asyncio.timeout(5):
+                return await asyncio.to_thread(self._try_disk)
+        except TimeoutError:
+            return "the disk does not answer"
+
+    def _try_disk(self) -> str:
+        try:
+            (self._data / "store").stat()
+            with tempfile.TemporaryFile(dir=self._data / "tmp") as file:
+                file.write(b"x")
+        except OSError as err:
+            return f"the data directory cannot be written: {err.strerror}"
+        return ""
+
+
+class Signals:
+    """SIGINT and SIGTERM: the first asks to end, the second to end at once."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._arrived)
+
+    def _arrived(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+async def run(settings: Settings) -> int:
+    """Serve until a signal comes; returns the process's exit code. Expected trouble is logged in one line."""
+    os.umask(0o077)
+    logs.configure(settings.log.format, settings.log.level)
+    signals = Signals()
+    try:
+        return await _serve(settings, signals)
+    except errors.VCSProxyError as err:
+        log.error("cannot start", reason=err.message, hint=err.hint)
+        return 1
+
+
+async def _serve(settings: Settings, signals: Signals) -> int:
+    ready = Readiness(settings.server.data)
+    async with open_service(settings, sweep=True) as service:
+        web = WebServer(App(service, ready).reply)
+        url = await _listen(web, settings)
+        log.info("serving", url=url, use=f"GOPROXY={url}", data=str(settings.server.data))
+        await signals.first.wait()
+        ready.closing = True
+        log.info("stopping", seconds=settings.server.shutdown_seconds)
+        if not await _unless(signals.second, _finish(web, service, settings.server.shutdown_seconds)):
+            log.warning("stopped at once")
+            await web.close(0)
+            return 1
+    log.info("stopped")
+    return 0
+
+
+async def _finish(web: WebServer, service: Service, seconds: float) -> None:
+    await web.close(seconds)
+    await service.close(_LAST_WORDS)
+
+
+async def _listen(web: WebServer, settings: Settings) -> str:
+    host, port = settings.server.address
+    try:
+        return await web.start(host, port)
+    except OSError as err:
+        reason = f"cannot listen on {settings.server.listen}: {os.strerror(err.errno) if err.errno else err}"
+        raise errors.VCSProxyError(reason, "choose another address with server.listen or --listen") from err
+
+
+async def _unless(hurry: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Do the work to its end and report True, or give it up when `hurry` is set."""
+    task, other = asyncio.create_task(work), asyncio.create_task(hurry.wait())
+    await asyncio.wait((task, other), return_when=asyncio.FIRST_COMPLETED)
+    done = task.done()
+    for each in (task, other):
+        each.cancel()
+    await asyncio.gather(task, other, return_exceptions=True)
+    return done
+
+
+def run_async(work: Coroutine[None, None, T]) -> T:
+    """asyncio.run, on uvloop where it is installed."""
+    try:
+        import uvloop  # noqa: PLC0415 - not everywhere
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def main(settings: Settings) -> int:
+    """Serve from the main thread; returns the exit code."""
+    return run_async(run(settings))

@@ -1,0 +1,308 @@
+"""Artifacts as files, in the layout of GOMODCACHE/cache/download.
+
+    <root>/<escaped path>/@v/<escaped version>.info     the version exists
+                                              .mod
+                                              .zip      may come later, may be evicted
+                                              .ziphash  the zip's dirhash, 47 bytes; the zip counts only with it
+                            /list              what `go` reads with GOPROXY=file://<root>; derived, never served by us
+                            /lock              empty; held while the directory changes
+
+So the tree is a valid GOPROXY=file:// proxy, and an offline mirror is a copy of it. `list` names the versions of the
+directory without pseudo-versions: a list of nothing else would make clients pick the newest one. This is no cache:
+nothing is evicted here, and no version is ever replaced.
+
+Theory of operation: everything is written and synced in a private directory on the same file system and then gets its
+final name by link(2), in the order zip, ziphash, mod, info, with an fsync of the directory before each of the two
+manifests (`.ziphash` for the zip, `.info` for the version) and after the last name. Readers look at the manifest first
+and then at what it stands for. The module's lock is held from comparing with what is there to the last fsync, by every
+publisher on every node, so there is one winner and the others find its files. A name whose manifest is missing was
+never served, and is replaced. Reads and publishes have threads of their own: a hit never waits behind a build.
+
+If we crash here: what has a name is complete. A zip without `.ziphash`, and a `.mod` without `.info`, are replaced by
+the next publish; a `.ziphash` without `.info` stays, as the hash that the zip must have. `list` may lack the last
+version: the next publish to that module writes it anew, and so does the sweep at the next start. After a failed fsync
+the names of that publish are withdrawn again.
+
+Source: cmd/go/internal/modfetch/cache.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from vcsproxy import errors
+from vcsproxy.mod import module
+from vcsproxy.store import Artifacts, Kind, Stored, durable, publication, rules
+from vcsproxy.store.smallcache import SmallCache
+from vcsproxy.store.tempdir import TempDir
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_READERS = 8
+_PUBLISHERS = 4
+_LOCK = "lock"
+_LOCK_SECONDS = 60.0
+_MAX_KNOWN_DIRECTORIES = 100_000
+
+
+class DiskStore:
+    """A store in the directory `root`, with unfinished files below `temp`, both on one file system.
+
+    Any number of processes and nodes may share the two, given that the file system keeps locks (flock) between them.
+    small_bytes bounds the `.info` and `.mod` artifacts kept in memory. Raises ConfigError when the directories cannot
+    be used. Call `sweep` once after construction and `close` at the end.
+    """
+
+    def __init__(self, root: Path, temp: Path, *, small_bytes: int = 64 << 20) -> None:
+        self._root = root.absolute()
+        try:
+            durable.make_directories(self._root)
+            self._temp = TempDir(temp.absolute())
+        except OSError as err:
+            raise errors.ConfigError([f"store: {err.filename or root} cannot be used: {err.strerror}"]) from err
+        try:
+            self._tree = _open_linkable(self._root, self._temp)
+        except BaseException:
+            self._temp.close()
+            raise
+        self._small = SmallCache(small_bytes)
+        self._durable: set[str] = set()
+        self._readers = ThreadPoolExecutor(_READERS, "store-read")
+        self._publishers = ThreadPoolExecutor(_PUBLISHERS, "store-publish")
+
+    async def find(self, path: str, version: str, kind: Kind) -> Stored | None:
+        """See Store.find. Small artifacts that were found before cost no thread and no system call."""
+        if kind is Kind.ZIP:
+            return await self._on(self._readers, self._find_zip, path, version)
+        key = (path, version, kind)
+        stored = self._small.get(key)
+        if stored is None:
+            stored = await self._on(self._readers, self._find_small, path, version, kind)
+            if stored is not None:
+                self._small.put(key, stored)
+        return stored
+
+    async def publish(self, path: str, version: str, artifacts: Artifacts) -> None:
+        """See Store.publish. A task that is cancelled meanwhile leaves the publish to end by itself."""
+        await self._on(self._publishers, self._publish, path, version, artifacts)
+
+    async def versions(self, path: str) -> list[str]:
+        """See Store.versions."""
+        return await self._on(self._readers, self._versions, path)
+
+    async def workspace(self) -> Path:
+        """See Store.workspace."""
+        return await self._on(self._publishers, self._temp.new, "work-")
+
+    async def discard(self, workspace: Path) -> None:
+        """See Store.discard."""
+        await self._on(self._publishers, self._temp.remove, workspace)
+
+    async def sweep(self) -> int:
+        """Remove what dead processes left, and write anew each `list` that they may have missed; how many had died."""
+        return await self._on(self._publishers, self._sweep)
+
+    async def close(self) -> None:
+        """See Store.close."""
+        last = ThreadPoolExecutor(1, "store-close")
+        await self._on(last, self._close)
+        last.shutdown(wait=False)
+
+    def _close(self) -> None:
+        self._publishers.shutdown()
+        self._readers.shutdown()
+        self._temp.close()
+        os.close(self._tree)
+
+    @staticmethod
+    async def _on(pool: ThreadPoolExecutor, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        call = functools.partial(work, *args, **kwargs)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, call)
+        except OSError as err:
+            raise durable.explain(err) from err
+
+    # ---- finding, in a reader's thread
+
+    def _find_small(self, path: str, version: str, kind: Kind) -> Stored | None:
+        base = _base(path, version)
+        try:
+            if kind is Kind.MOD and not self._exists(base):
+                return None
+            data, mtime = durable.read(base + kind.suffix, self._tree)
+        except OSError as err:
+            if err.errno in durable.ABSENT and kind is Kind.INFO:
+                return None
+            raise _unreadable(path, version, kind.suffix, err) from err
+        if kind is Kind.INFO:
+            _check_stored_info(path, version, data)
+        return Stored(kind, len(data), mtime, rules.data_etag(data), "", data, None)
+
+    def _find_zip(self, path: str, version: str) -> Stored | None:
+        base = _base(path, version)
+        try:
+            h1 = publication.read_h1(path, version, base, self._tree)
+            if not h1 or not self._exists(base):
+                return None
+            with durable.opened(base + Kind.ZIP.suffix, durable.READ, self._tree) as handle:
+                known = os.fstat(handle)
+                whole = publication.is_whole(handle)
+        except OSError as err:
+            if err.errno in durable.ABSENT:
+                return None
+            raise _unreadable(path, version, Kind.ZIP.suffix, err) from err
+        if not whole:
+            raise rules.broken(path, version, Kind.ZIP.suffix, f"no whole zip in its {known.st_size} bytes")
+        file = self._root / (base + Kind.ZIP.suffix)
+        return Stored(Kind.ZIP, known.st_size, known.st_mtime, rules.zip_etag(h1, known.st_size), h1, None, file)
+
+    def _exists(self, base: str) -> bool:
+        try:
+            os.stat(base + Kind.INFO.suffix, dir_fd=self._tree, follow_symlinks=False)
+        except OSError as err:
+            if err.errno in durable.ABSENT:
+                return False
+            raise
+        return True
+
+    def _versions(self, path: str) -> list[str]:
+        try:
+            directory = durable.open_directory(_directory(path), self._tree)
+        except OSError as err:
+            if err.errno in durable.ABSENT:
+                return []
+            raise
+        try:
+            return publication.listed(directory)
+        finally:
+            os.close(directory)
+
+    # ---- publishing, in a publisher's thread
+
+    def _publish(self, path: str, version: str, artifacts: Artifacts) -> None:
+        rules.check_artifacts(path, version, artifacts)
+        name = module.escape_version(version)
+        with self._entered(_directory(path)) as directory:
+            change = publication.Change(path, version, name, artifacts, directory)
+            with durable.locked(_LOCK, directory, _LOCK_SECONDS):
+                missing = change.missing()
+            if not missing:
+                return
+            staged = self._temp.new("publish-")
+            try:
+                self._stage_and_link(change, staged, missing)
+            finally:
+                self._temp.remove(staged)
+
+    def _stage_and_link(self, change: publication.Change, staged: Path, missing: list[str]) -> None:
+        """Write and sync without the lock; link with it."""
+        with durable.opened(str(staged), durable.DIRECTORY) as private:
+            change.stage(private, missing)
+            with durable.locked(_LOCK, change.directory, _LOCK_SECONDS):
+                change.link(private, change.missing())
+                publication.write_list(change.directory, private)
+
+    @contextmanager
+    def _entered(self, directory: str) -> Iterator[int]:
+        """The directory below the root, open; it and its parents are made when absent, and durable."""
+        with _chain(self._tree) as chain:
+            done = ""
+            for name in directory.split("/"):
+                done = f"{done}/{name}"
+                chain.append(durable.enter(name, chain[-1]))
+                if done not in self._durable:
+                    os.fsync(chain[-2])
+                    self._remember(done)
+            yield chain[-1]
+
+    def _remember(self, directory: str) -> None:
+        if len(self._durable) >= _MAX_KNOWN_DIRECTORIES:
+            self._durable.clear()
+        self._durable.add(directory)
+
+    # ---- start
+
+    def _sweep(self) -> int:
+        dead = self._temp.sweep()
+        if dead:
+            os.sync()  # names that they gave may be visible and not yet durable
+            for name in dead:
+                with suppress(FileNotFoundError):
+                    os.unlink(f".{name}", dir_fd=self._tree)
+            self._mend_lists()
+        return len(dead)
+
+    def _mend_lists(self) -> None:
+        private = self._temp.new("lists-")
+        with durable.opened(str(private), durable.DIRECTORY) as staging:
+            for _, names, _, parent in os.fwalk(".", dir_fd=self._tree):
+                if "@v" in names:
+                    names.remove("@v")
+                    _mend_list(parent, staging)
+        self._temp.remove(private)
+
+
+def _open_linkable(root: Path, temp: TempDir) -> int:
+    """The open root. One link proves that both are one file system, with hard links, and not two mounts of it."""
+    probe = f".{temp.name}"
+    try:
+        tree = durable.open_directory(str(root))
+    except OSError as err:
+        raise errors.ConfigError([f"store: {root} cannot be used: {err.strerror}"]) from err
+    try:
+        os.link(temp.path / "lock", probe, dst_dir_fd=tree, follow_symlinks=False)
+        os.unlink(probe, dir_fd=tree)
+    except OSError as err:
+        os.close(tree)
+        fault = f"store: files cannot be linked from {temp.path.parent} to {root} ({err.strerror}): use one file system"
+        raise errors.ConfigError([fault]) from err
+    return tree
+
+
+@contextmanager
+def _chain(root: int) -> Iterator[list[int]]:
+    """A list of open directories, the first of which is not ours to close."""
+    chain = [root]
+    try:
+        yield chain
+    finally:
+        for handle in chain[1:]:
+            os.close(handle)
+
+
+def _directory(path: str) -> str:
+    return module.escape_path(path) + "/@v"
+
+
+def _base(path: str, version: str) -> str:
+    return f"{_directory(path)}/{module.escape_version(version)}"
+
+
+def _check_stored_info(path: str, version: str, data: bytes) -> None:
+    try:
+        named = rules.facts(data).version
+    except ValueError as err:
+        raise rules.broken(path, version, Kind.INFO.suffix, str(err)) from err
+    if named != version:
+        raise rules.broken(path, version, Kind.INFO.suffix, f"it is that of version {named}")
+
+
+def _unreadable(path: str, version: str, suffix: str, err: OSError) -> errors.VCSProxyError:
+    known = durable.explain(err)
+    if isinstance(known, errors.Overloaded):
+        return known
+    return rules.broken(path, version, suffix, f"{err.strerror or err} ({errno.errorcode.get(err.errno or 0, '?')})")
+
+
+def _mend_list(parent: int, private: int) -> None:
+    with durable.opened("@v", durable.DIRECTORY, parent) as directory, durable.locked(_LOCK, directory, _LOCK_SECONDS):
+        publication.write_list(directory, private)

@@ -1,0 +1,1 @@
+"""Git as the worker sees it: transports, the local mirror, objects and revisions. Synchronous; worker process only."""

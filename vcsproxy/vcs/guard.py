@@ -1,0 +1,112 @@
+"""What a connection may reach and how much it may take: addresses, bytes, time.
+
+Every connection of a worker is dialled here, so that no redirect, no page and no DNS answer leads to an address that
+the operator did not allow: the name is resolved once, every address is judged, and one of those very addresses is
+dialled. Hosts that the configuration names may be anywhere; all others must be on the public Internet.
+
+This is not a firewall for the machine: it governs only what this worker opens.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Mapping, Sequence
+
+from vcsproxy import errors
+from vcsproxy.build.job import Host, Limits
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Public by the registries, yet inside somebody's cloud.
+_CLOUD = {ipaddress.ip_address(text) for text in ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")}
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_WINDOW = 30.0  # seconds over which the least throughput is measured
+_LEAST_RATE = 1024  # bytes a second
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address, and any IPv4 address wrapped in it, is on the public Internet."""
+    for inner in (address, *_wrapped(address)):
+        if not inner.is_global or inner.is_multicast or inner.is_reserved or inner in _CLOUD:
+            return False
+    return True
+
+
+def _wrapped(address: Address) -> list[Address]:
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    inner: list[Address] = [a for a in (address.ipv4_mapped, address.sixtofour) if a is not None]
+    if address.teredo is not None:
+        inner += address.teredo
+    if address in _NAT64:
+        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return inner
+
+
+class Guard:
+    """Dials hosts for one job; `hosts` are those that the configuration names."""
+
+    def __init__(self, hosts: Sequence[Host], limits: Limits) -> None:
+        self._hosts: Mapping[str, Host] = {host.name: host for host in hosts}
+        self.limits = limits
+
+    def host(self, name: str) -> Host | None:
+        """What the configuration says about a host name (lower case)."""
+        return self._hosts.get(name)
+
+    def dial(self, name: str, port: int) -> socket.socket:
+        """A connected TCP socket. Raises UpstreamFailed when the host cannot be reached or may not be."""
+        rule = self.host(name)
+        if rule is not None and rule.connect:
+            address, _, rule_port = rule.connect.rpartition(":")
+            return self._connect(name, [(address.strip("[]"), int(rule_port))])
+        found = self._resolve(name, port)
+        if rule is None:
+            private = [address for address, _ in found if not is_public(ipaddress.ip_address(address.partition("%")[0]))]
+            if private:
+                raise errors.UpstreamFailed(
+                    f"{name} is at {private[0]}, which is not a public address",
+                    f"if it may be reached, name the host in the configuration: [[host]] name = \"{name}\"",
+                )
+        return self._connect(name, found)
+
+    def _resolve(self, name: str, port: int) -> list[tuple[str, int]]:
+        try:
+            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as err:
+            raise errors.UpstreamFailed(f"cannot resolve host {name}: {err}") from err
+        return list(dict.fromkeys((str(entry[4][0]), port) for entry in found))
+
+    def _connect(self, name: str, addresses: list[tuple[str, int]]) -> socket.socket:
+        problem: OSError | None = None
+        for address in addresses[:4]:
+            try:
+                sock = socket.create_connection(address, timeout=self.limits.connect)
+            except OSError as err:
+                problem = err
+                continue
+            sock.settimeout(self.limits.idle)
+            return sock
+        raise errors.UpstreamFailed(f"cannot connect to {name}: {problem}") from problem
+
+
+class Meter:
+    """Counts what arrives; ends a transfer that is too large or hardly moves."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        self._what, self._limit = what, limit
+        self.total = 0
+        self._since, self._at = time.monotonic(), 0
+
+    def take(self, size: int) -> None:
+        """Note `size` more bytes. Raises Refused above the limit, DeadlineExceeded below 1 KiB/s over 30 s."""
+        self.total += size
+        if self.total > self._limit:
+            raise errors.Refused(f"{self._what} is larger than {self._limit} bytes")
+        now = time.monotonic()
+        if now - self._since >= _WINDOW:
+            if self.total - self._at < _LEAST_RATE * _WINDOW:
+                raise errors.DeadlineExceeded(f"{self._what} arrives too slowly")
+            self._since, self._at = now, self.total

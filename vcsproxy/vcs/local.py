@@ -1,0 +1,75 @@
+"""A repository in a directory of this machine, read where it is: no copy, no fetch, no lock.
+
+Only for `file://` URLs that the configuration names. Its objects are complete or not at all ours to mend: an object that
+is missing there (a shallow or partial clone) is an error of that repository.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+from dulwich.errors import NotGitRepository
+from dulwich.repo import Repo as DulwichRepo
+
+from vcsproxy import errors
+from vcsproxy.build.job import Limits
+from vcsproxy.vcs.objects import MissingObject, Objects
+from vcsproxy.vcs.refs import TAGS, RefTable
+
+
+class LocalSource:
+    """`vcs.repo.Source` over a bare or ordinary repository at `path`. Raises NotFound when there is none."""
+
+    def __init__(self, path: str, limits: Limits) -> None:
+        if not os.path.isdir(path):
+            raise errors.NotFound(f"no repository at {path}", "check the url of the source in the configuration")
+        try:
+            self._repo = DulwichRepo(path)
+        except NotGitRepository as err:
+            raise errors.NotFound(f"{path} is not a Git repository") from err
+        except PermissionError as err:
+            raise errors.UpstreamFailed(f"may not read the repository at {path}") from err
+        self._limits = limits
+        self.objects = Objects([self._repo.object_store], limits)
+
+    def close(self) -> None:
+        self._repo.close()
+
+    @cached_property
+    def _table(self) -> RefTable:
+        names = [name for name in self._repo.refs.allkeys() if name.startswith((b"refs/heads/", b"refs/tags/"))]
+        if len(names) > self._limits.refs:
+            raise errors.Refused(f"repository has more than {self._limits.refs} refs")
+        triples = [self._triple(name) for name in [b"HEAD", *names]]
+        return RefTable.of(triple for triple in triples if triple)
+
+    def _triple(self, name: bytes) -> tuple[str, str, str] | None:
+        """(name, hash, peeled hash), None for a symbolic ref that points nowhere."""
+        try:
+            target = self._repo.refs[name]  # type: ignore[index]  # dulwich wants its own str-like Ref type
+        except KeyError:
+            return None
+        text = os.fsdecode(name)
+        oid = target.decode("ascii")
+        if not text.startswith(TAGS):
+            return text, oid, ""
+        cached = self._repo.refs.get_peeled(name)  # type: ignore[arg-type]
+        if cached is not None and cached != target:
+            return text, oid, cached.decode("ascii")
+        try:
+            return text, oid, self.objects.peel(oid)[1]
+        except MissingObject:
+            return text, oid, ""
+
+    def refs(self) -> RefTable:
+        return self._table
+
+    def fetch_commit(self, name: str, commit: str) -> None:
+        """Nothing to fetch from: a snapshot that is not whole is an error."""
+        raise errors.UpstreamFailed(f"commit {commit} is not complete in the local repository")
+
+    def fetch_history(self) -> None:
+        """All there is, is here."""
+
+

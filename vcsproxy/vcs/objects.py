@@ -1,0 +1,195 @@
+"""Reading Git objects that are already on this disk: commits, trees, blobs, tags.
+
+Trees are read as they are written (dulwich's own Tree hides an entry whose name comes twice). Nothing here fetches;
+what is not there raises MissingObject, and the caller decides whether to ask the host.
+"""
+
+from __future__ import annotations
+
+import binascii
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dulwich.errors import ApplyDeltaError, ChecksumMismatch, ObjectFormatException
+from dulwich.object_store import DiskObjectStore
+from dulwich.objects import ObjectID, parse_tree
+
+from vcsproxy import errors
+from vcsproxy.build.job import Limits
+
+COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
+_BROKEN = (zlib.error, ApplyDeltaError, ChecksumMismatch, ObjectFormatException, binascii.Error, AssertionError, ValueError)
+
+
+class MissingObject(Exception):  # noqa: N818 - never leaves the worker
+    """The object is not on this disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """`time` is the committer's, in seconds since 1970 UTC; None when the commit does not state it."""
+
+    tree: str
+    parents: tuple[str, ...]
+    time: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tree entry; `mode` as Git writes it (0o100644, 0o120000, 0o160000, 0o40000)."""
+
+    name: bytes
+    mode: int
+    oid: str
+
+    @property
+    def is_tree(self) -> bool:
+        return self.mode & 0o170000 == 0o040000
+
+    @property
+    def is_symlink(self) -> bool:
+        return self.mode & 0o170000 == 0o120000
+
+    @property
+    def is_submodule(self) -> bool:
+        return self.mode & 0o170000 == 0o160000
+
+
+class Objects:
+    """Objects of one repository over one or more dulwich object stores (all of one hash function)."""
+
+    def __init__(self, stores: Sequence[DiskObjectStore], limits: Limits) -> None:
+        self._stores = stores
+        self._limits = limits
+        self.hash_size = stores[0].object_format.oid_length
+        self._commits: dict[str, Commit] = {}
+        self._tree = lru_cache(maxsize=4096)(self._parse_tree)
+
+    @property
+    def hex_size(self) -> int:
+        return self.hash_size * 2
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+
+    def read(self, oid: str) -> tuple[int, bytes]:
+        """(type number, content). Raises MissingObject, or Refused for an object that is broken or too large."""
+        name = ObjectID(oid.encode("ascii"))
+        for store in self._stores:
+            try:
+                kind, data = store.get_raw(name)
+            except KeyError:
+                continue
+            except _BROKEN as err:
+                raise errors.Refused(f"object {oid} is broken: {type(err).__name__}") from err
+            if len(data) > self._limits.object:
+                raise errors.Refused(f"object {oid} is larger than {self._limits.object} bytes")
+            return kind, data
+        raise MissingObject(oid)
+
+    def __contains__(self, oid: str) -> bool:
+        name = ObjectID(oid.encode("ascii"))
+        return any(name in store for store in self._stores)
+
+    def commit(self, oid: str) -> Commit:
+        """Raises MissingObject, or Refused when the object is no commit."""
+        found = self._commits.get(oid)
+        if found is None:
+            kind, data = self.read(oid)
+            if kind != COMMIT:
+                raise errors.Refused(f"object {oid} is not a commit")
+            found = self._commits[oid] = _parse_commit(oid, data)
+        return found
+
+    def tree(self, oid: str) -> tuple[Entry, ...]:
+        """Entries in Git's order, every one of them, even of equal names."""
+        return self._tree(oid)
+
+    def _parse_tree(self, oid: str) -> tuple[Entry, ...]:
+        kind, data = self.read(oid)
+        if kind != TREE:
+            raise errors.Refused(f"object {oid} is not a tree")
+        try:
+            entries = tuple(Entry(name, mode, sha.decode("ascii")) for name, mode, sha in parse_tree(data, self.hash_size))
+        except _BROKEN as err:
+            raise errors.Refused(f"tree {oid} is malformed") from err
+        if any(not e.name or b"/" in e.name for e in entries):
+            raise errors.Refused(f"tree {oid} has an entry with an impossible name")
+        return entries
+
+    def blob(self, oid: str) -> bytes:
+        kind, data = self.read(oid)
+        if kind != BLOB:
+            raise errors.Refused(f"object {oid} is not a blob")
+        return data
+
+    def peel(self, oid: str) -> tuple[int, str]:
+        """Follow tags to the end: (type number, hash)."""
+        for _ in range(64):
+            kind, data = self.read(oid)
+            if kind != TAG:
+                return kind, oid
+            oid = _tag_target(oid, data, self.hex_size)
+        raise errors.Refused(f"tag {oid} is nested too deeply")
+
+    def tag_chain(self, oid: str) -> Iterator[str]:
+        """The hashes of the tag objects from `oid` down to what they tag, none for a lightweight tag."""
+        for _ in range(64):
+            kind, data = self.read(oid)
+            if kind != TAG:
+                return
+            yield oid
+            oid = _tag_target(oid, data, self.hex_size)
+
+    def with_prefix(self, prefix: str) -> list[str]:
+        """Hashes of all objects here that start with the hex `prefix` (4 digits or more)."""
+        found: set[str] = set()
+        for store in self._stores:
+            found.update(name.decode("ascii") for name in store.iter_prefix(prefix.encode("ascii")))
+        return sorted(found)
+
+    def find(self, tree: str, path: bytes) -> Entry | None:
+        """The entry at `path` below a tree, or None. Of equal names the first counts, as for git."""
+        *parents, name = path.split(b"/")
+        for parent in parents:
+            entry = self._named(tree, parent)
+            if entry is None or not entry.is_tree:
+                return None
+            tree = entry.oid
+        return self._named(tree, name)
+
+    def _named(self, tree: str, name: bytes) -> Entry | None:
+        return next((entry for entry in self.tree(tree) if entry.name == name), None)
+
+
+def _parse_commit(oid: str, data: bytes) -> Commit:
+    """Only the header lines that matter, so that odd encodings and signatures further down cannot hurt."""
+    head = data.partition(b"\n\n")[0].split(b"\n")
+    if not head[0].startswith(b"tree "):
+        raise errors.Refused(f"commit {oid} is malformed")
+    parents = []
+    when: int | None = None
+    for line in head[1:]:
+        if line.startswith(b"parent "):
+            parents.append(line[7:].decode("ascii", "replace"))
+        elif line.startswith(b"committer "):
+            when = _committer_time(line)
+            break
+    return Commit(head[0][5:].decode("ascii", "replace"), tuple(parents), when)
+
+
+def _committer_time(line: bytes) -> int | None:
+    words = line.rpartition(b">")[2].split(b" ")
+    digits = next((word for word in words if word), b"")
+    return int(digits) if digits.isdigit() and len(digits) < 20 else None
+
+
+def _tag_target(oid: str, data: bytes, hex_size: int) -> str:
+    line = data.partition(b"\n")[0]
+    target = line[7:].decode("ascii", "replace")
+    if not line.startswith(b"object ") or len(target) != hex_size:
+        raise errors.Refused(f"tag {oid} is malformed")
+    return target

@@ -1,0 +1,1 @@
+"""The HTTP side: requests to questions, answers and errors to responses. It knows neither Git nor the disk's layout."""

@@ -1,0 +1,303 @@
+"""Sockets: the listener, its limits, and how a reply is sent.
+
+Theory of operation: aiohttp parses requests; a connection that sends nothing whole within the keep-alive time is closed
+by it. Against readers that are too slow, or read nothing, a sweep looks at every connection's unsent bytes: after a
+grace of 10 seconds they must have shrunk by 16 KiB a second. Files are read by threads of their own, in pieces, so that
+neither a slow disk nor a build elsewhere holds up the event loop; a small file costs one change of threads.
+
+If we crash here: clients see a closed connection before Content-Length bytes, which none takes for a whole answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import aiohttp.http_parser
+from aiohttp import web
+
+from vcsproxy import errors
+from vcsproxy.web.middleware import Answer, Observer, log_request, new_request_id
+from vcsproxy.web.respond import BASE_HEADERS, NO_STORE, TEXT, Reply
+
+_PIECE = 256 << 10
+_READERS = 8
+_MAX_FIELDS = 64
+_MAX_LINE = 8190
+_LINGER = 2.0
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
+    b"Retry-After: 5\r\nConnection: close\r\nContent-Length: 21\r\n\r\ntoo many connections\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client may take.
+
+    keepalive: seconds for a whole request head, and between requests. rate: bytes a second that a reader must take
+    after `grace` seconds. sweep: seconds between two looks.
+    """
+
+    keepalive: float = 15.0
+    grace: float = 10.0
+    rate: int = 16 << 10
+    sweep: float = 2.0
+
+
+def check_parser() -> None:
+    """Raise VCSProxyError unless aiohttp parses requests with its C parser, which is the strict one."""
+    parser = aiohttp.http_parser.HttpRequestParser
+    if parser is aiohttp.http_parser.HttpRequestParserPy:  # type: ignore[comparison-overlap,unused-ignore]
+        raise errors.VCSProxyError(
+            "aiohttp runs without its C parser", "install aiohttp from a wheel, and unset AIOHTTP_NO_EXTENSIONS"
+        )
+
+
+# --- connections ---
+
+
+class Connection(web.RequestHandler):
+    """One client; knows how fast it reads."""
+
+    __slots__ = ("_left", "_listener", "_moved", "_since", "_wire")
+
+    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop, patience: Patience) -> None:
+        super().__init__(
+            listener,
+            loop=loop,
+            keepalive_timeout=patience.keepalive,
+            access_log=None,  # type: ignore[arg-type] # aiohttp's own way to have none
+            max_line_size=_MAX_LINE,
+            max_field_size=_MAX_LINE,
+            max_headers=_MAX_FIELDS,
+            lingering_time=_LINGER,
+            auto_decompress=False,
+        )
+        self._listener = listener
+        self._wire: asyncio.Transport | None = None
+        self._moved = False
+        self._since = 0.0
+        self._left = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        wire = cast("asyncio.Transport", transport)
+        if self._listener.is_full:
+            wire.write(_BUSY)
+            wire.close()
+            return
+        self._wire = wire  # aiohttp forgets its own reference when it begins to close
+        self._listener.enter(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._listener.leave(self)
+        self._wire = None
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        self._moved = True
+        super().resume_writing()
+
+    def begin_reply(self) -> None:
+        """Another reply is about to be written: what was unsent before is no measure any more."""
+        self._moved = True
+
+    def is_slow(self, now: float, patience: Patience) -> bool:
+        """Whether this client has been taking less than it should since the last sign of progress."""
+        left = self._wire.get_write_buffer_size() if self._wire is not None else 0
+        if self._moved or not left or not self._left:
+            self._moved, self._since, self._left = False, now, left
+            return False
+        elapsed = now - self._since
+        return elapsed > patience.grace and self._left - left < patience.rate * elapsed
+
+    def drop(self) -> None:
+        """End the connection without sending what is unsent."""
+        if self._wire is not None:
+            self._wire.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A reply to what is no HTTP. Nothing of the request is repeated in it, as aiohttp would."""
+        reply = Reply(status, {"Content-Type": TEXT, "Cache-Control": NO_STORE}, b"malformed HTTP request\n")
+        log_request(request, new_request_id(), 0.0, reply, len(reply.data), whole=True)
+        response = web.Response(status=status, body=reply.data, headers={**BASE_HEADERS, **reply.headers})
+        response.force_close()
+        return response
+
+
+class Listener(web.Server):
+    """Makes a Connection of each client, and watches over them."""
+
+    def __init__(self, observer: Observer, patience: Patience, max_connections: int) -> None:
+        super().__init__(observer)
+        self._patience = patience
+        self._max = max_connections
+        self._inside: set[Connection] = set()
+
+    def __call__(self) -> Connection:
+        return Connection(self, self._loop, self._patience)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._inside) >= self._max
+
+    def enter(self, connection: Connection) -> None:
+        self._inside.add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        self._inside.discard(connection)
+
+    async def sweep(self) -> None:
+        """Drop slow readers, for ever."""
+        while True:
+            await asyncio.sleep(self._patience.sweep)
+            now = time.monotonic()
+            for connection in [c for c in self._inside if c.is_slow(now, self._patience)]:
+                connection.drop()
+
+
+# --- sending ---
+
+
+@dataclass(slots=True)
+class Sender:
+    """Sends replies. `closing`: tell clients that each reply is the last on its connection."""
+
+    closing: bool = False
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, "vcsproxy-send"))
+
+    async def send(self, request: web.BaseRequest, reply: Reply) -> tuple[web.StreamResponse, int]:
+        """Send all of it; returns the response and the bytes of its body.
+
+        Raises Corrupt when the file is not what the store said, ConnectionError when the client has gone.
+        """
+        if isinstance(request.protocol, Connection):
+            request.protocol.begin_reply()
+        if reply.file is not None and request.method != "HEAD":
+            return await self._send_file(request, reply, reply.file)
+        return await self._send_data(request, reply)
+
+    def _finish(self, response: web.StreamResponse, request: web.BaseRequest, reply: Reply) -> None:
+        if self.closing or reply.close or request.body_exists:
+            response.force_close()
+
+    async def _send_data(self, request: web.BaseRequest, reply: Reply) -> tuple[web.StreamResponse, int]:
+        response = web.Response(status=reply.status, body=reply.data, headers={**BASE_HEADERS, **reply.headers})
+        if reply.file is not None:
+            response.headers["Content-Length"] = str(reply.count)
+        self._finish(response, request, reply)
+        await response.prepare(request)
+        await response.write_eof()
+        return response, 0 if request.method == "HEAD" else len(reply.data)
+
+    async def _send_file(self, request: web.BaseRequest, reply: Reply, file: Path) -> tuple[web.StreamResponse, int]:
+        loop = asyncio.get_running_loop()
+        fd, piece = await loop.run_in_executor(self._pool, _open, file, reply)
+        try:
+            response = web.StreamResponse(status=reply.status, headers={**BASE_HEADERS, **reply.headers})
+            response.content_length = reply.count
+            self._finish(response, request, reply)
+            await response.prepare(request)
+            at, stop = reply.start, reply.start + reply.count
+            while piece:
+                await response.write(piece)
+                at += len(piece)
+                piece = await loop.run_in_executor(self._pool, _read, fd, at, stop) if at < stop else b""
+            if at != stop:
+                raise errors.Corrupt("a stored file ended early")
+            await response.write_eof()
+        finally:
+            os.close(fd)
+        return response, reply.count
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False)
+
+
+def _open(file: Path, reply: Reply) -> tuple[int, bytes]:
+    """(descriptor, first piece) of the reply's file. Raises Corrupt if it is not the file that the store described."""
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise errors.Unavailable("the zip was removed from the store just now", "ask again") from None
+    except OSError as err:
+        raise errors.Corrupt("a stored file cannot be opened", err.strerror or "") from err
+    with _closed_on_error(fd):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != reply.size:
+            raise errors.Corrupt("a stored file has another size than it had")
+        return fd, _read(fd, reply.start, reply.start + reply.count)
+
+
+@contextlib.contextmanager
+def _closed_on_error(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _read(fd: int, start: int, stop: int) -> bytes:
+    """The next piece; short or empty at the end of the file or where the disk fails."""
+    try:
+        return os.pread(fd, min(_PIECE, stop - start), start)
+    except OSError:
+        return b""
+
+
+# --- the whole ---
+
+
+class WebServer:
+    """Listens on one address. `start` first, `close` last."""
+
+    def __init__(self, answer: Answer, *, patience: Patience | None = None, max_connections: int = 1024) -> None:
+        self._sender = Sender()
+        self._observer = Observer(answer, self._sender.send)
+        self._patience = patience or Patience()
+        self._max = max_connections
+        self._listener: Listener | None = None
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> str:
+        """Begin to listen; returns the URL. Port 0 takes a free one. Raises OSError."""
+        check_parser()
+        self._listener = Listener(self._observer, self._patience, self._max)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._listener, host or None, port, backlog=1024)
+        self._sweeper = asyncio.create_task(self._listener.sweep())
+        name, port = self._server.sockets[0].getsockname()[:2]
+        return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+    async def close(self, seconds: float) -> None:
+        """Take no more connections, let running requests end within `seconds`, then break what is left."""
+        if self._server is None or self._listener is None or self._sweeper is None:
+            return
+        self._sender.closing = True
+        self._server.close()
+        self._listener.pre_shutdown()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._listener.shutdown(seconds + 1)
+        except TimeoutError:
+            await self._listener.shutdown(0.05)
+        finally:
+            self._sweeper.cancel()
+            self._sender.close()
