@@ -2,4 +2,4 @@
 
 from vcsproxy.cli.main import main
 
-main()
+main(prog_name="vcsproxy")

@@ -162,6 +162,11 @@ func main() {
 }
 """
 
+
+def words(text: str) -> list[str]:
+    return text.split(" ")
+
+
 EXTRACTS = (
     "type ImportMismatchError",
     "func (m ImportMismatchError) Error",
@@ -212,7 +217,9 @@ def tags_of(answer: dict[str, Any]) -> tuple[goimport.MetaImport, ...]:
     return tuple(goimport.MetaImport(*map(text_of, tag)) for tag in answer["Tags"] or ())
 
 
-checked = settings(derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None, report_multiple_bugs=False)
+checked = settings(
+    derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None, report_multiple_bugs=False
+)
 
 # --- pages ---
 
@@ -232,7 +239,8 @@ def compare_pages(helper: Path, pages: list[bytes]) -> None:
 
 
 PIECES = (
-    *"< > </ /> <? ?> <! <!-- --> -- - <![CDATA[ ]]> ]] ] & &amp; &#47; &#x2F; &#0; &#xD800; &nbsp; &# &#x &lt &; = ' \" /".split(" "),
+    *words("< > </ /> <? ?> <! <!-- --> -- - <![CDATA[ ]]> ]] ] = ' \" /"),
+    *words("& &amp; &#47; &#x2F; &#0; &#xD800; &nbsp; &# &#x &lt &;"),
     "&#1114112;",
     "&#000000000000000000000047;",
     "&#99999999999999999999999;",
@@ -298,7 +306,7 @@ NODES = (
     '<?xml version="1.0" encoding="ISO-8859-1"?>',
     "<?xml version='1.1'?>",
     "<?xml encoding=ascii encoding='ASCII' ?>",
-    "<?xml version=\"1.0?>",
+    '<?xml version="1.0?>',
     "<?xml?>",
     "<?php echo ?>",
     "<? x?>",
@@ -351,15 +359,19 @@ NODES = (
 @st.composite
 def meta(draw: st.DrawFn) -> str:
     content = draw(st.sampled_from(CONTENTS))
-    quote = draw(st.sampled_from("\"\"'"))
+    quote = draw(st.sampled_from('""\''))
     name = draw(st.sampled_from(("name", "name", "NAME", "x:name", "property", "name name")))
-    value = draw(st.sampled_from(('"go-import"', '"go-import"', "go-import", "'go-import'", '"GO-IMPORT"', '"go&#45;import"')))
+    value = draw(
+        st.sampled_from(('"go-import"', '"go-import"', "go-import", "'go-import'", '"GO-IMPORT"', '"go&#45;import"'))
+    )
     key = draw(st.sampled_from(("content", "content", "Content", "y:content")))
     equals = draw(st.sampled_from(("=", "=", " = ", "\n=\t")))
     tag = draw(st.sampled_from(("meta", "meta", "META", "m:meta")))
     attrs = [f"{name}{equals}{value}", f"{key}={quote}{content}{quote}"]
     if draw(st.integers(0, 4)) == 0:
-        attrs.insert(draw(st.integers(0, 2)), draw(st.sampled_from(("name=x", "content", 'x="y"', "name", "charset=utf-8"))))
+        attrs.insert(
+            draw(st.integers(0, 2)), draw(st.sampled_from(("name=x", "content", 'x="y"', "name", "charset=utf-8")))
+        )
     if draw(st.integers(0, 4)) == 0:
         attrs.reverse()
     return f"<{tag} {' '.join(attrs)}{draw(st.sampled_from(('>', '>', '/>', ' />')))}"
@@ -377,13 +389,13 @@ def page(draw: st.DrawFn) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-@settings(checked, max_examples=400)
+@settings(checked, max_examples=200)
 @given(st.lists(page(), min_size=5, max_size=5))
 def test_generated_pages_give_the_tags_or_the_error_that_go_gets(helper: Path, pages: list[bytes]) -> None:
     compare_pages(helper, pages)
 
 
-@settings(checked, max_examples=200)
+@settings(checked, max_examples=100)
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), min_size=10, max_size=10))
 def test_bits_of_markup_give_the_error_that_go_gets(helper: Path, texts: list[str]) -> None:
     tag = '<meta name="go-import" content="a.com/x git https://x">'
@@ -392,7 +404,9 @@ def test_bits_of_markup_give_the_error_that_go_gets(helper: Path, texts: list[st
 
 def test_each_node_alone_and_before_a_tag(helper: Path) -> None:
     tag = '<meta name="go-import" content="a.com/x git https://x">'
-    texts = [part for node in (*NODES, *PIECES) for part in (node, node + tag, tag + node, f"<p {node}>", f"<p a='{node}'>")]
+    texts = [
+        part for node in (*NODES, *PIECES) for part in (node, node + tag, tag + node, f"<p {node}>", f"<p a='{node}'>")
+    ]
     cut = [text[:at] for text in NODES for at in range(len(text))]
     compare_pages(helper, [text.encode("utf-8", "surrogateescape") for text in texts + cut])
 
@@ -408,26 +422,31 @@ prefixes = st.sampled_from(("a.com", "a.com/x", "a.com/x/y", "a.com/xy", "b.com"
 tags = st.builds(goimport.MetaImport, prefixes, st.sampled_from(("git", "git", "mod", "hg")), st.just("https://r"))
 
 
-@settings(checked, max_examples=300)
+@settings(checked, max_examples=150)
 @given(st.lists(tags, max_size=4), st.sampled_from(("a.com", "a.com/x", "a.com/x/y", "a.com/x/y/z", "c.com/q")))
 def test_the_tag_that_go_takes_is_taken(helper: Path, found: list[goimport.MetaImport], path: str) -> None:
     ordered = sorted(found, key=lambda tag: tag.vcs != "mod")
     imports = [{"Prefix": t.prefix, "VCS": t.vcs, "RepoRoot": t.repo_root, "SubDir": t.subdir} for t in ordered]
     (answer,) = ask(helper, [{"Kind": "match", "Imports": imports, "Path": path}])
+    ours: object
+    theirs: object = tags_of(answer)
     try:
-        assert (goimport.match(ordered, path),) == tags_of(answer)
+        ours = (goimport.match(ordered, path),)
     except goimport.GoImportError as bad:
-        message = text_of(answer["Err"])
-        assert str(bad) in (message, f"no go-import meta tags ({message})")
+        ours, theirs = str(bad), text_of(answer["Err"])
+        if "multiple" not in theirs:
+            theirs = f"no go-import meta tags ({theirs})"
+    assert ours == theirs
 
 
 URL_BITS = (
-    *"https http ssh git+ssh file FILE svn : :// // /// / @ git user:pw@ host host.com [::1] [fe80::1%25en0] [ ] [x] :80 :x".split(),
-    *": %41 %zz % %2f %80 ? # #%z ~ \\ ^ | { < > \" ' ( * a-b 1x + . .. * \x7f \u00e9".split(" "),
+    *words("https http ssh git+ssh file FILE svn : :// // /// / @ git user:pw@ host host.com :80 :x"),
+    *words("[::1] [fe80::1%25en0] [ ] [x] : %41 %zz % %2f %80 ? # #%z ~ \\ ^ | { < > \" ' ( *"),
+    *words("a-b 1x + . .. * \x7f \u00e9"),
 )
 
 
-@settings(checked, max_examples=300)
+@settings(checked, max_examples=150)
 @given(
     st.lists(st.lists(st.sampled_from(URL_BITS), max_size=6).map("".join), min_size=10, max_size=10),
     st.sampled_from(("", "https://", "https://host/", "ssh://git@", "//")),
@@ -448,17 +467,20 @@ def test_repository_urls_are_refused_as_go_does(helper: Path, texts: list[str], 
 # --- paths ---
 
 elements = st.sampled_from(
-    "t r x.git y.hg z.svn w.fossil v.bzr a~b ~u ~u.git .git a.b a.b.git A_b v2 b~c.d x-1 git user repository 0 q.git.git".split()
+    words(
+        "t r x.git y.hg z.svn w.fossil v.bzr a~b ~u ~u.git .git a.b a.b.git A_b v2 b~c.d x-1 git user repository 0"
+        " q.git.git"
+    )
 )
 hosts = st.sampled_from(
-    (
-        *"github.com bitbucket.org hub.jazz.net git.apache.org git.openstack.org chiselapp.com example.net rsc.io".split(),
-        *"example.org a.b.c golang.org x.git a-b.c 1.2.3.4 github.com.x".split(),
+    words(
+        "github.com bitbucket.org hub.jazz.net git.apache.org git.openstack.org chiselapp.com example.net rsc.io"
+        " example.org a.b.c golang.org x.git a-b.c 1.2.3.4 github.com.x"
     )
 )
 
 
-@settings(checked, max_examples=400)
+@settings(checked, max_examples=200)
 @given(st.lists(st.tuples(hosts, st.lists(elements, max_size=5)), min_size=10, max_size=10))
 def test_paths_have_the_static_roots_that_go_gives_them(helper: Path, parts: list[tuple[str, list[str]]]) -> None:
     paths = ["/".join([host, *rest]) for host, rest in parts]
@@ -468,19 +490,23 @@ def test_paths_have_the_static_roots_that_go_gives_them(helper: Path, parts: lis
 
 
 def compare_static(path: str, answer: dict[str, Any]) -> None:
+    error = text_of(answer["Err"])
     try:
         found = reporoot.static_root(path, ())
-    except NotFound as bad:
-        if str(bad).startswith("mismatched repo"):
-            assert str(bad) == f"mismatched repo: found {answer['Root']} for {path}" or "GOVCS" in text_of(answer["Err"])
-        elif "Git only" in str(bad):
-            assert answer["VCS"] == "hg", path
-        else:
-            assert str(bad) == text_of(answer["Err"]), path
+    except NotFound as refusal:
+        ours = str(refusal)
+    else:
+        if isinstance(found, reporoot.Discover):
+            assert answer["Unknown"], path
+            return
+        assert not error, path
+        url = found.url if isinstance(found, reporoot.RepoRoot) else f"{found.schemes[0]}://{found.repo}"
+        assert (found.root, url) == (answer["Root"], answer["Repo"])
         return
-    if isinstance(found, reporoot.Discover):
-        assert answer["Unknown"], path
-        return
-    assert not answer["Err"], path
-    url = found.url if isinstance(found, reporoot.RepoRoot) else f"{found.schemes[0]}://{found.repo}"
-    assert (found.root, url) == (answer["Root"], answer["Repo"])
+    if ours.startswith("mismatched repo"):  # Go would ask the host that it found in the middle of the path
+        assert not path.startswith(answer["Root"] or "?")
+        assert "GOVCS" in error or ours == f"mismatched repo: found {answer['Root']} for {path}"
+    elif "Git only" in ours:
+        assert answer["VCS"] == "hg", path
+    else:
+        assert ours == error, path

@@ -52,7 +52,7 @@ class Limits:
     refs: int = 200_000
     refs_bytes: int = 64 << 20
     tree_entries: int = 200_000
-    tree_depth: int = 128
+    tree_depth: int = 2048
     commits: int = 2_000_000
     page: int = 256 << 10
 

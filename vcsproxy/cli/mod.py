@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -24,7 +25,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """MODULE[@QUERY] of the command line, checked."""
+    """MODULE[@QUERY] of the command line, checked by the same rules as a request to the server."""
 
     path: str
     query: str
@@ -32,13 +33,14 @@ class Target:
     @classmethod
     def parse(cls, text: str) -> Target:
         """Raises InvalidRequest for what cannot be a module."""
-        from vcsproxy.mod import module  # noqa: PLC0415
+        from vcsproxy.mod import module, proxypath  # noqa: PLC0415
 
         path, at, query = text.partition("@")
         if at and not query:
             raise errors.InvalidRequest(f"{text}: nothing behind the @")
-        module.check_path(path)
-        return cls(path, query or LATEST)
+        escaped = quote(module.escape_path(path)), quote(module.escape_version(query or LATEST))
+        wanted = proxypath.parse("/{}/@v/{}.info".format(*escaped))
+        return cls(wanted.path, wanted.version)
 
     def __str__(self) -> str:
         return f"{self.path}@{self.query}"
@@ -131,9 +133,9 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print one J
 @_verb("info")
 @_json_option
 def info(ctx: click.Context, target: Target, config_file: Path | None, data: Path | None, as_json: bool) -> None:
-    """Say which version a query means, when it was made and where it comes from.
+    """Say which version a query means.
 
-    With --json also its go.sum hashes, for which the version is built.
+    Also when that was made and where it comes from; with --json its go.sum hashes too, for which the version is built.
 
     \b
     Example:
@@ -186,7 +188,9 @@ def gomod(ctx: click.Context, target: Target, config_file: Path | None, data: Pa
 def archive(
     ctx: click.Context, target: Target, config_file: Path | None, data: Path | None, output: Path | None
 ) -> None:
-    """Build a version's zip; print the name of the file in the store, or copy it with -o.
+    """Build a version's zip.
+
+    Prints the name of the file in the store, or copies it with -o.
 
     \b
     Example:

@@ -7,7 +7,8 @@ Source: golang.org/x/mod/modfile/rule.go (parseString, parseVersion, parseVersio
 
 from __future__ import annotations
 
-from vcsproxy.mod import gotext, module, semver
+from vcsproxy.errors import InvalidRequest
+from vcsproxy.mod import gotext, module
 
 
 class BadDirective(ValueError):
@@ -115,10 +116,10 @@ def _about(verb: str, path: str) -> str:
 def _version(verb: str, path: str, token: str) -> str:
     """The canonical form of a version; build metadata other than +incompatible is dropped."""
     version = _version_string(verb, path, token)
-    canonical = semver.canonical(version)
+    canonical = module.canonical_version(version)
     if not canonical:
         raise BadDirective(f"{_about(verb, path)}version {gotext.quote(version)} invalid: must be of the form v1.2.3")
-    return canonical + "+incompatible" if semver.build(version) == "+incompatible" else canonical
+    return canonical
 
 
 def _version_string(verb: str, path: str, token: str) -> str:
@@ -136,7 +137,7 @@ def _path_major(path: str, about: str = "") -> str:
 
 
 def _check_path_major(verb: str, path: str, version: str, path_major: str) -> None:
-    if not module.match_path_major(version, path_major):
-        want = path_major.removesuffix("-unstable")[1:] or "v0 or v1"
-        fault = f"version {gotext.quote(version)} invalid: should be {want}, not {semver.major(version)}"
-        raise BadDirective(_about(verb, path) + fault)
+    try:
+        module.check_path_major(version, path_major)
+    except InvalidRequest as bad:
+        raise BadDirective(_about(verb, path) + bad.message) from None

@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeVar
 
 from vcsproxy.mod import gotext
 
-MAX_TOKENS = 1_000_000
-"""Words, punctuation, comments and line ends that one file may have; they bound memory to about 250 MB."""
+MAX_TOKENS = 300_000
+"""Words, punctuation, comments and line ends that one file may have; they bound memory to about 200 MB."""
 
 
 class Position(NamedTuple):
@@ -76,7 +76,7 @@ _TOKEN = re.compile(
     r"""|(?P<newline>\n)"""
     r"""|(?P<mark>[()\[\]{},])"""
     r"""|(?P<string>"(?:[^"\\\n]|\\(?s:.))*+"|`[^`\n]*+`)"""
-    rf"""|(?P<word>(?!["`])(?:[!#-'*+\-.0-Z\\^-z|~{gotext.PRINTABLE_CLASS}\udc80-\udcff"`]++|/(?![/*]))++)"""
+    rf"""|(?P<word>(?!["`])[!-'*+\--Z\\^-z|~{gotext.PRINTABLE_CLASS}\udc80-\udcff]++)"""
 )
 _OPEN_STRING = re.compile(r'"(?:[^"\\\n]|\\(?s:.))*+|`[^`\n]*+')
 
@@ -129,8 +129,18 @@ class _Lexer:
         self.kind = self.token if group == "mark" else _WORD
         if group == "string":
             self._count_lines()
-        elif group == "word" and self._text.startswith("/*", self._next):
-            raise self._fault(self._next)
+        elif group == "word" and "/" in self.token:
+            self._cut_at_comment()
+
+    def _cut_at_comment(self) -> None:
+        begin = self._next - len(self.token)
+        comment = self._text.find("//", begin, self._next)
+        star = self._text.find("/*", begin, self._next)
+        if star >= 0 and not 0 <= comment < star:
+            raise self._fault(star)
+        if comment >= 0:
+            self._next = comment
+            self.token = self._text[begin:comment]
 
     def _end_line(self, is_comment: bool) -> None:
         if is_comment:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from vcsproxy.errors import NotFound
+from vcsproxy.errors import InvalidRequest, NotFound
 from vcsproxy.mod import module
 
 PROBE_SCHEMES = ("https", "ssh")
@@ -382,6 +382,10 @@ def code_root(path: str, repo: RepoRoot) -> CodeRoot:
     if not has_path_prefix(path, repo.root):
         raise NotFound(f"mismatched repo: found {repo.root} for {path}")
     prefix, path_major, ok = module.split_path_version(path)
+    try:
+        pseudo_major = module.path_major_prefix(path_major)
+    except InvalidRequest:
+        ok = False
     if not ok:
         raise NotFound(f'invalid module path "{path}"')
     if repo.root == path:
@@ -391,7 +395,7 @@ def code_root(path: str, repo: RepoRoot) -> CodeRoot:
     code_dir = prefix[len(repo.root) :].strip("/")
     if repo.subdir:
         code_dir = _clean(f"{code_dir}/{repo.subdir}" if code_dir else repo.subdir)
-    return CodeRoot(path, repo.root, code_dir, prefix, path_major, module.path_major_prefix(path_major))
+    return CodeRoot(path, repo.root, code_dir, prefix, path_major, pseudo_major)
 
 
 def _clean(path: str) -> str:

@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 _REFUSED_TTL = 600.0  # seconds; the same commit breaks the same limit again
 _MAX_KNOWN_FAILURES = 10_000
+_CLIENTS_OWN = ("upgrade", "patch", "none")  # queries that go answers from the list and never sends
 _KINDS = {Wanted.INFO: Kind.INFO, Wanted.MOD: Kind.MOD, Wanted.ZIP: Kind.ZIP}
 
 
@@ -87,6 +88,8 @@ class Service:
             return await self._once((path, Op.LIST), lambda: self._list(path))
         if request.kind is Wanted.LATEST or version == "latest":
             return await self._once((path, Op.LATEST), lambda: self._resolve(path, "", Op.LATEST))
+        if version in _CLIENTS_OWN:
+            raise errors.NotFound(f"{path}@{version}: invalid version: {version} is a query that go resolves by itself")
         canonical = version == module.canonical_version(version)
         kind = _KINDS[request.kind]
         if canonical:

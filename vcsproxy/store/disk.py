@@ -108,7 +108,10 @@ class DiskStore:
         await self._on(self._publishers, self._temp.remove, workspace)
 
     async def sweep(self) -> int:
-        """Remove what dead processes left, and write anew each `list` that they may have missed; how many had died."""
+        """Remove what dead processes left, and write anew each `list` that they may have missed; how many had died.
+
+        Reads the whole tree if any had.
+        """
         return await self._on(self._publishers, self._sweep)
 
     async def close(self) -> None:
@@ -196,20 +199,23 @@ class DiskStore:
             with durable.locked(_LOCK, directory, _LOCK_SECONDS):
                 missing = change.missing()
             if not missing:
+                os.fsync(directory)  # the one who linked it may have died before
                 return
-            staged = self._temp.new("publish-")
-            try:
-                self._stage_and_link(change, staged, missing)
-            finally:
-                self._temp.remove(staged)
+            with self._private() as private:
+                change.stage(private, missing)
+                with durable.locked(_LOCK, directory, _LOCK_SECONDS):
+                    change.link(private, change.missing())
+                    publication.write_list(directory, private)
 
-    def _stage_and_link(self, change: publication.Change, staged: Path, missing: list[str]) -> None:
-        """Write and sync without the lock; link with it."""
-        with durable.opened(str(staged), durable.DIRECTORY) as private:
-            change.stage(private, missing)
-            with durable.locked(_LOCK, change.directory, _LOCK_SECONDS):
-                change.link(private, change.missing())
-                publication.write_list(change.directory, private)
+    @contextmanager
+    def _private(self) -> Iterator[int]:
+        """An open new directory on the same file system, removed at the end."""
+        made = self._temp.new("publish-")
+        try:
+            with durable.opened(str(made), durable.DIRECTORY) as private:
+                yield private
+        finally:
+            self._temp.remove(made)
 
     @contextmanager
     def _entered(self, directory: str) -> Iterator[int]:
@@ -218,8 +224,9 @@ class DiskStore:
             done = ""
             for name in directory.split("/"):
                 done = f"{done}/{name}"
-                chain.append(durable.enter(name, chain[-1]))
-                if done not in self._durable:
+                handle, made = durable.enter(name, chain[-1])
+                chain.append(handle)
+                if made or done not in self._durable:
                     os.fsync(chain[-2])
                     self._remember(done)
             yield chain[-1]
@@ -242,13 +249,12 @@ class DiskStore:
         return len(dead)
 
     def _mend_lists(self) -> None:
-        private = self._temp.new("lists-")
-        with durable.opened(str(private), durable.DIRECTORY) as staging:
+        with self._private() as private:
             for _, names, _, parent in os.fwalk(".", dir_fd=self._tree):
                 if "@v" in names:
                     names.remove("@v")
-                    _mend_list(parent, staging)
-        self._temp.remove(private)
+                    with suppress(OSError, errors.Overloaded):  # derived data never keeps a server from starting
+                        _mend_list(parent, private)
 
 
 def _open_linkable(root: Path, temp: TempDir) -> int:

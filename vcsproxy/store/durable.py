@@ -61,20 +61,19 @@ def open_directory(name: str, parent: int | None = None) -> int:
     return os.open(name, DIRECTORY if parent is not None else DIRECTORY & ~os.O_NOFOLLOW, dir_fd=parent)
 
 
-def enter(name: str, parent: int) -> int:
-    """An open directory below `parent`, made when absent; the caller syncs `parent`."""
-    try:
-        return open_directory(name, parent)
-    except FileNotFoundError:
-        made = True
-        try:
-            os.mkdir(name, 0o700, dir_fd=parent)
-        except FileExistsError:
-            made = False
+def enter(name: str, parent: int) -> tuple[int, bool]:
+    """An open directory below `parent`, and whether it was made just now; its name is not durable yet then."""
+    with suppress(FileNotFoundError):
+        return open_directory(name, parent), False
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
     handle = open_directory(name, parent)
-    if made:
+    try:
         os.fchmod(handle, 0o700)
-    return handle
+    except OSError:
+        os.close(handle)
+        raise
+    return handle, True
 
 
 def make_directories(path: Path) -> None:

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 _ZIPHASH = ".ziphash"
 _MANIFESTS = (_ZIPHASH, Kind.INFO.suffix)
-_LIST = _LIST
+_LIST = "list"
 
 
 class Change:

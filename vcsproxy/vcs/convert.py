@@ -205,13 +205,13 @@ _FOREIGN = re.compile(
 
 def _encoder(value: Value) -> Callable[[bytes], bytes] | None:
     """From post-CRLF bytes to archived bytes; None when the attribute changes nothing."""
-    if value is State.UNSPECIFIED or value == b"" or (isinstance(value, bytes) and _UTF8.fullmatch(value)):
-        return None
-    if not isinstance(value, bytes):
+    if value is State.SET:
         raise errors.Refused(
             "true/false are no valid working-tree-encodings",
             "git archive fails on this commit: its .gitattributes must give working-tree-encoding a name",
         )
+    if not isinstance(value, bytes) or not value or _UTF8.fullmatch(value):
+        return None
     if bom := _UTF16_BOM.fullmatch(value):
         return _utf_encoder(*((b"\xff\xfe", "utf_16_le") if bom[1] in b"lL" else (b"\xfe\xff", "utf_16_be")))
     name = _NOT_IN_NAMES.sub(b"", value).decode("ascii").upper()

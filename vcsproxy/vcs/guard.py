@@ -76,7 +76,10 @@ class Guard:
         try:
             found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as err:
-            raise errors.UpstreamFailed(f"cannot resolve host {name}: {err}") from err
+            if isinstance(err, socket.gaierror) and err.errno == socket.EAI_NONAME and self.host(name) is None:
+                # The name server says that there is no such host. Of a host that the operator named, that is trouble.
+                raise errors.NotFound(f"no such host {name}", "check the spelling of the module path") from err
+            raise errors.UpstreamFailed(f"cannot resolve host {name}: {getattr(err, 'strerror', err)}") from err
         return list(dict.fromkeys((str(entry[4][0]), port) for entry in found))
 
     def _connect(self, name: str, addresses: list[tuple[str, int]]) -> socket.socket:

@@ -152,17 +152,29 @@ class Objects:
         return sorted(found)
 
     def find(self, tree: str, path: bytes) -> Entry | None:
-        """The entry at `path` below a tree, or None. Of equal names the first counts, as for git."""
-        *parents, name = path.split(b"/")
-        for parent in parents:
-            entry = self._named(tree, parent)
-            if entry is None or not entry.is_tree:
-                return None
-            tree = entry.oid
-        return self._named(tree, name)
+        """The entry at `path` below a tree, or None, found as git finds it: a tree is taken to be sorted, so an entry
+        behind one that should have come after it is not there, and of equal names the first counts.
+        """
+        while True:
+            entry = self._step(tree, path)
+            if entry is None or len(entry.name) == len(path):
+                return entry
+            tree, path = entry.oid, path[len(entry.name) + 1 :]
 
-    def _named(self, tree: str, name: bytes) -> Entry | None:
-        return next((entry for entry in self.tree(tree) if entry.name == name), None)
+    def _step(self, tree: str, path: bytes) -> Entry | None:
+        """The entry that is `path` or the directory that leads there."""
+        for entry in self.tree(tree):
+            name = entry.name
+            start = path[: len(name)]
+            if len(name) > len(path) or start > name:
+                continue
+            if start < name:
+                return None
+            if len(name) == len(path):
+                return entry
+            if path[len(name)] == ord("/"):
+                return entry if entry.is_tree else None
+        return None
 
 
 def _parse_commit(oid: str, data: bytes) -> Commit:

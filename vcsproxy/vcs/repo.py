@@ -20,6 +20,7 @@ from typing import Protocol
 from vcsproxy import errors
 from vcsproxy.build.job import Limits
 from vcsproxy.mod import semver
+from vcsproxy.vcs import indexpath
 from vcsproxy.vcs.objects import COMMIT, Commit, Entry, MissingObject, Objects
 from vcsproxy.vcs.refs import HEAD, HEADS, TAGS, RefTable
 
@@ -283,8 +284,12 @@ class Repo:
         return self.objects.blob(entry.oid)
 
     def files(self, commit: str, directory: str) -> Iterator[File]:
-        """Every file below a directory ("" for the root) in the order of `git archive`; links too, submodules not."""
+        """Every file below a directory ("" for the root) in the order of `git archive`; links too, submodules not.
+
+        Raises NotFound when the commit has a name, anywhere, that git archive fails on.
+        """
         tree = self.objects.commit(commit).tree
+        self._check_names(tree)
         prefix = b""
         if directory:
             entry = self.objects.find(tree, directory.encode())
@@ -292,6 +297,19 @@ class Repo:
                 raise errors.NotFound(f"directory {directory} does not exist at {commit[:SHORT]}")
             tree, prefix = entry.oid, directory.encode() + b"/"
         return self._walk_tree(tree, prefix)
+
+    def _check_names(self, root: str) -> None:
+        """Every distinct tree of the commit once; a commit with more of them than a module may have entries passes."""
+        seen, stack = {root}, [(b"", root)]
+        while stack and len(seen) <= self._limits.tree_entries:
+            at, oid = stack.pop()
+            for entry in self.objects.tree(oid):
+                if not indexpath.is_allowed(entry.name, symlink=entry.is_symlink):
+                    path = (at + entry.name).decode("utf-8", "replace")
+                    raise errors.NotFound(f"git archive: invalid path {path!r}", "git does not accept this name in a repository")
+                if entry.is_tree and entry.oid not in seen:
+                    seen.add(entry.oid)
+                    stack.append((at + entry.name + b"/", entry.oid))
 
     def _walk_tree(self, root: str, prefix: bytes) -> Iterator[File]:
         limits, count = self._limits, 0

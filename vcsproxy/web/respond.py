@@ -120,13 +120,14 @@ def error_body(status: int, message: str, hint: str, request_id: str) -> bytes:
     """
     if status == 404 and not message.startswith("not found:"):
         message = "not found: " + message
-    lines = [printable(line.replace("\t", " ")) for line in f"{message}\n{hint}".splitlines() if line.strip()]
+    text = f"{message}\n{hint}".replace("\t", " ")
+    lines = [printable(line) for line in text.splitlines() if line.strip()] or ["no reason given"]
     last = f"\n(request {request_id})\n" if status >= 500 else "\n"
     room = _MAX_BYTES - len(last.encode())
-    text = "\n".join(lines[: _MAX_LINES - last.count("\n") + 1]).encode()
-    if len(text) > room:
-        text = text[: room - 3].decode(errors="ignore").rstrip().encode() + b"..."
-    return text + last.encode()
+    body = "\n".join(lines[: _MAX_LINES - last.count("\n") + 1]).encode()
+    if len(body) > room:
+        body = body[: room - 3].decode(errors="ignore").rstrip().encode() + b"..."
+    return body + last.encode()
 
 
 # --- success ---

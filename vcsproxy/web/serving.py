@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import stat
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +35,7 @@ _READERS = 8
 _MAX_FIELDS = 64
 _MAX_LINE = 8190
 _LINGER = 2.0
+_NO_LINGER = struct.pack("ii", 1, 0)
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
     b"Retry-After: 5\r\nConnection: close\r\nContent-Length: 21\r\n\r\ntoo many connections\n"
@@ -121,8 +124,9 @@ class Connection(web.RequestHandler):
         return elapsed > patience.grace and self._left - left < patience.rate * elapsed
 
     def drop(self) -> None:
-        """End the connection without sending what is unsent."""
+        """End the connection without sending what is unsent, not even what the kernel holds."""
         if self._wire is not None:
+            self._wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             self._wire.abort()
 
     def handle_error(
@@ -132,8 +136,14 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """A reply to what is no HTTP. Nothing of the request is repeated in it, as aiohttp would."""
-        reply = Reply(status, {"Content-Type": TEXT, "Cache-Control": NO_STORE}, b"malformed HTTP request\n")
+        """A reply to what is no HTTP. Nothing of the request is repeated in it, as aiohttp would.
+
+        What the observer let go has been logged and told by it; then only the connection is left to be ended.
+        """
+        if request.writer.output_size or isinstance(exc, ConnectionError):
+            raise ConnectionResetError
+        text = b"malformed HTTP request\n" if status < 500 else b"internal error\n"
+        reply = Reply(status, {"Content-Type": TEXT, "Cache-Control": NO_STORE}, text)
         log_request(request, new_request_id(), 0.0, reply, len(reply.data), whole=True)
         response = web.Response(status=status, body=reply.data, headers={**BASE_HEADERS, **reply.headers})
         response.force_close()
@@ -198,8 +208,8 @@ class Sender:
 
     async def _send_data(self, request: web.BaseRequest, reply: Reply) -> tuple[web.StreamResponse, int]:
         response = web.Response(status=reply.status, body=reply.data, headers={**BASE_HEADERS, **reply.headers})
-        if reply.file is not None:
-            response.headers["Content-Length"] = str(reply.count)
+        if request.method == "HEAD":
+            response.headers["Content-Length"] = str(reply.count if reply.file is not None else len(reply.data))
         self._finish(response, request, reply)
         await response.prepare(request)
         await response.write_eof()
