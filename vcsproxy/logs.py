@@ -117,11 +117,12 @@ def _plain(value: object, depth: int) -> object:
     return printable(redact(str(value)))
 
 
+_FIRST = ("timestamp", "level", "event")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
-    return _encode(event)
+    return _encode({**dict.fromkeys(_FIRST), **event})
 
 
 def _console(colors: bool) -> Callable[[WrappedLogger, str, EventDict], str]:
@@ -142,7 +143,7 @@ def _capped(render: Callable[[WrappedLogger, str, EventDict], str]) -> Callable[
         line = render(logger, name, {**short, "truncated": True})
         if _fits(line):
             return line
-        kept = {str(key): short[key] for key in ("timestamp", "level", "event") if key in short}
+        kept = {str(key): short[key] for key in _FIRST if key in short}
         return render(logger, name, {**kept, "truncated": True})
 
     return rendered

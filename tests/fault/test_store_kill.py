@@ -188,7 +188,7 @@ async def test_error_at_every_system_call(tmp_path: Path, before: str, call: str
 
 
 async def test_i1_everything_is_durable_before_the_name_that_stands_for_it(tmp_path: Path) -> None:
-    """The order of one publish, from its trace: a file is synced, then linked; its directory is, before each manifest."""
+    """The order of one publish, from its trace: files are synced, then linked; the directory before each manifest."""
     await prepare(tmp_path, "new version")
     calls = "trace=write,fsync,linkat,mkdirat,?rename,?renameat,?renameat2"
     assert publish_under(tmp_path, "-y", "-e", calls) == DONE

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.direct import PREFIX, DirectGo, Ours
+from tests.support.gitrepo import GitRepo
 from tests.support.gotool import GoTool
 from tests.support.history import Step, build
 from vcsproxy.mod import pseudo
@@ -28,7 +29,9 @@ declared = st.sampled_from([
 ])  # fmt: skip
 sub_declared = st.sampled_from([None, "github.com/t/x/sub", "github.com/t/x/sub/v2", "github.com/t/y"])
 go_line = st.sampled_from(["", "go 1.20\n", "go 1.24\n", "go 1.25.1\n"])
-retract = st.sampled_from(["", "", "retract v1.0.0\n", "retract [v0.1.0, v1.1.0]\n", "retract (\n\tv1.2.0 // bad\n)\n", "oops(\n"])
+retract = st.sampled_from(
+    ["", "", "retract v1.0.0\n", "retract [v0.1.0, v1.1.0]\n", "retract (\n\tv1.2.0 // bad\n)\n", "oops(\n"]
+)
 tag = st.sampled_from([
     "v0.1.0", "v0.2.0", "v1.0.0", "v1.0.1", "v1.1.0", "v1.2.0-rc.1", "v1.2.0", "v2.0.0", "v2.1.0-pre", "v2.1.0", "v3.0.0",
     "v1", "v1.3", "v1.4.0+meta", "v2.2.0+incompatible", "sub/v0.1.0", "sub/v1.0.0", "sub/v2.0.0", "sub/v2.1.0", "vx",
@@ -39,11 +42,18 @@ zone = st.sampled_from(["+0000", "-0800", "+0530", "+1400"])
 
 @st.composite
 def trees(draw: st.DrawFn) -> dict[str, object]:
-    files: dict[str, object] = {"a.go": "package a\n", "b/b.go": draw(st.sampled_from(["package b\n", "package b // 2\n"]))}
+    files: dict[str, object] = {
+        "a.go": "package a\n",
+        "b/b.go": draw(st.sampled_from(["package b\n", "package b // 2\n"])),
+    }
     for path, name in (("go.mod", draw(declared)), ("sub/go.mod", draw(sub_declared))):
         if name:
             files[path] = f"module {name}\n\n{draw(go_line)}{draw(retract)}"
-    for path, name in (("v2/go.mod", "github.com/t/x/v2"), ("v3/go.mod", "github.com/t/x"), ("sub/v2/go.mod", "github.com/t/x/sub/v2")):
+    for path, name in (
+        ("v2/go.mod", "github.com/t/x/v2"),
+        ("v3/go.mod", "github.com/t/x"),
+        ("sub/v2/go.mod", "github.com/t/x/sub/v2"),
+    ):
         if draw(st.integers(0, 4)) == 0:
             files[path] = f"module {name}\n"
     extra = {
@@ -53,7 +63,15 @@ def trees(draw: st.DrawFn) -> dict[str, object]:
         "id.txt": "$Id$\n", "sub/.gitattributes": "*.go text eol=crlf\n", "é.go": "package e\n", "nested/go.mod": "module n\n",
         "nested/n.go": "package n\n", ".hg_archival.txt": "x", "v2/two.go": "package two\n",
     }  # fmt: skip
-    bad = {"Foo.go": "1", "foo.go": "2", "aux.go": "x", "sub/go.mod/x": "dir", "b/a:b.go": "x", "sub/license": "l", "x ": "sp"}
+    bad = {
+        "Foo.go": "1",
+        "foo.go": "2",
+        "aux.go": "x",
+        "sub/go.mod/x": "dir",
+        "b/a:b.go": "x",
+        "sub/license": "l",
+        "x ": "sp",
+    }
     names = draw(st.lists(st.sampled_from(sorted(extra)), max_size=8, unique=True))
     names += draw(st.lists(st.sampled_from(sorted(bad)), max_size=1))
     for path in names:
@@ -82,7 +100,12 @@ def queries(repo_refs: list[tuple[str, str]], commits: dict[str, int], listed: s
     found |= {version + "+incompatible" for version in found if version.startswith(("v2.", "v3."))}
     for commit, when in list(commits.items())[:3]:
         short = commit[:12]
-        found |= {commit, commit[:7], pseudo.pseudo_version("", "", when, short), pseudo.pseudo_version("v2", "", when, short)}
+        found |= {
+            commit,
+            commit[:7],
+            pseudo.pseudo_version("", "", when, short),
+            pseudo.pseudo_version("v2", "", when, short),
+        }
         found |= {pseudo.pseudo_version("", base, when, short) for base in ("v1.0.0", "v0.1.0", "v1.2.0-rc.1")}
         found.add(pseudo.pseudo_version("", "", when + 1, short))
     odd = {"v1", "v1.3", "v1.4.0+meta", "v2.2.0+incompatible", "v2.2.0+incompatible+incompatible", "v2"}
@@ -114,8 +137,6 @@ def compare(root: Path, go: GoTool) -> None:
 
 def build_refs(path: Path) -> list[tuple[str, int, list[str]]]:
     """(commit, committer time, ref names) of every commit, newest first."""
-    from tests.support.gitrepo import GitRepo
-
     text = GitRepo(path).git("log", "--all", "--format=%H %ct %D", "--decorate=full")
     lines = []
     for line in text.splitlines():
@@ -125,7 +146,12 @@ def build_refs(path: Path) -> list[tuple[str, int, list[str]]]:
     return lines
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=not os.environ.get("VCSPROXY_FUZZ"), suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=not os.environ.get("VCSPROXY_FUZZ"),
+    suppress_health_check=list(HealthCheck),
+)
 @given(steps=histories())
 def test_random_histories(steps: list[Step], go: GoTool) -> None:
     work = Path(tempfile.mkdtemp(prefix="history-"))

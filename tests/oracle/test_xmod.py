@@ -12,11 +12,14 @@ import os
 import random
 import struct
 import subprocess
+import warnings
+import zipfile
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +28,9 @@ from hypothesis import strategies as st
 
 from tests.support.gotool import GoTool, ask
 from vcsproxy import errors
-from vcsproxy.mod import dirhash, gover, letters, modzip, module, pseudo, semver
+from vcsproxy.mod import dirhash, gotext, gover, letters, module, modzip, pseudo, semver
+
+# ruff: noqa: SIM905 - lists of odd names read better without their quotes
 
 HELPER = r"""
 package main
@@ -59,18 +64,15 @@ type file struct {
 	Data []byte
 }
 
-func (f file) name() string                   { return string(f.Path) }
-func (f file) Open() (io.ReadCloser, error)   { return io.NopCloser(bytes.NewReader(f.Data)), nil }
-
 type zipFile struct{ f file }
 
 func (z zipFile) Path() string                 { return string(z.f.Path) }
 func (z zipFile) Lstat() (os.FileInfo, error)  { return info{z.f}, nil }
-func (z zipFile) Open() (io.ReadCloser, error) { return z.f.Open() }
+func (z zipFile) Open() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(z.f.Data)), nil }
 
 type info struct{ f file }
 
-func (i info) Name() string       { return path.Base(i.f.name()) }
+func (i info) Name() string       { return path.Base(string(i.f.Path)) }
 func (i info) Size() int64        { return i.f.Size }
 func (i info) ModTime() time.Time { return time.Time{} }
 func (i info) IsDir() bool        { return false }
@@ -114,38 +116,43 @@ func fail(err error, texts ...string) answer {
 
 func yes(b bool) answer { return out(strconv.FormatBool(b)) }
 
-func hashZip(data []byte) (string, error) {
-	f, err := os.CreateTemp("", "xmod")
-	if err != nil {
-		return "", err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := f.Write(data); err != nil {
-		return "", err
-	}
-	return dirhash.HashZip(f.Name(), dirhash.Hash1)
-}
-
-func checkZip(m module.Version, data []byte) answer {
-	dir, err := os.MkdirTemp("", "xmod")
-	if err != nil {
-		return fail(err)
-	}
-	defer os.RemoveAll(dir)
-	name := dir + "/m.zip"
-	if err := os.WriteFile(name, data, 0666); err != nil {
-		return fail(err)
-	}
+func checkZip(m module.Version, name string) answer {
 	cf, err := modzip.CheckZip(m, name)
 	if err != nil {
 		return fail(err)
 	}
-	if err := modzip.Unzip(dir+"/out", m, name); err != nil {
+	if err := modzip.Unzip(name+".out", m, name); err != nil {
 		return fail(err)
 	}
 	h, err := dirhash.HashZip(name, dirhash.Hash1)
 	return fail(err, append([]string{h}, cf.Valid...)...)
+}
+
+func create(name string, m module.Version, files []modzip.File) (string, error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if err := modzip.Create(f, m, files); err != nil {
+		return "", err
+	}
+	return dirhash.HashZip(name, dirhash.Hash1)
+}
+
+func manyEntries(name string, prefix string, count int) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := zip.NewWriter(f)
+	for i := range count {
+		if _, err := w.Create(prefix + strconv.Itoa(i)); err != nil {
+			return err
+		}
+	}
+	return w.Close()
 }
 
 func list(errs []modzip.FileError) string {
@@ -183,7 +190,7 @@ func handle(q question) (a answer) {
 		}
 	}()
 	var s [4]string
-	for i := range min(len(q.Args), 4) {
+	for i := range min(len(q.Args), len(s)) {
 		s[i] = string(q.Args[i])
 	}
 	switch q.Op {
@@ -223,7 +230,8 @@ func handle(q question) (a answer) {
 		return yes(ok)
 	case "semver":
 		v := s[0]
-		return out(strconv.FormatBool(semver.IsValid(v)), semver.Canonical(v), semver.Major(v), semver.MajorMinor(v), semver.Prerelease(v), semver.Build(v))
+		return out(strconv.FormatBool(semver.IsValid(v)), semver.Canonical(v), semver.Major(v),
+			semver.MajorMinor(v), semver.Prerelease(v), semver.Build(v))
 	case "Compare":
 		return out(strconv.Itoa(semver.Compare(s[0], s[1])))
 	case "Sort":
@@ -265,35 +273,25 @@ func handle(q question) (a answer) {
 		if err != nil {
 			text = "create zip: " + err.Error()
 		}
-		res := out(size, text, list(cf.Omitted), list(cf.Invalid), "", "")
-		if q.Op == "Create" && err == nil {
-			var buf bytes.Buffer
-			if err := modzip.Create(&buf, module.Version{Path: s[0], Version: s[1]}, files); err != nil {
-				return fail(err)
-			}
-			h, err := hashZip(buf.Bytes())
+		res := out(size, text, list(cf.Omitted), list(cf.Invalid), "")
+		if q.Op == "Create" {
+			h, err := create(s[2], module.Version{Path: s[0], Version: s[1]}, files)
 			if err != nil {
 				return fail(err)
 			}
-			res.Out[4], res.Out[5] = []byte(h), buf.Bytes()
+			res.Out[4] = []byte(h)
 		}
 		for _, v := range cf.Valid {
 			res.Out = append(res.Out, []byte(v))
 		}
 		return res
 	case "ManyEntries":
-		n, _ := strconv.Atoi(s[1])
-		var buf bytes.Buffer
-		w := zip.NewWriter(&buf)
-		for i := range n {
-			w.Create(s[0] + strconv.Itoa(i))
-		}
-		w.Close()
-		return out(buf.String())
+		n, _ := strconv.Atoi(s[2])
+		return fail(manyEntries(s[0], s[1], n))
 	case "CheckZip":
-		return checkZip(module.Version{Path: s[0], Version: s[1]}, q.Args[2])
+		return checkZip(module.Version{Path: s[0], Version: s[1]}, s[2])
 	case "HashZip":
-		h, err := hashZip(q.Args[0])
+		h, err := dirhash.HashZip(s[0], dirhash.Hash1)
 		return fail(err, h)
 	}
 	return answer{No: true, Bad: []byte("unknown op")}
@@ -569,8 +567,8 @@ OWN_WORDS = (
 
 def compare_all(oracle: Oracle, op: str, rows: Sequence[Sequence[str]]) -> None:
     wrong = []
-    for row, theirs in zip(rows, oracle.many(op, rows), strict=True):
-        mine, theirs = plain(ours(op, row)), plain(theirs)
+    for row, answer in zip(rows, oracle.many(op, rows), strict=True):
+        mine, theirs = plain(ours(op, row)), plain(answer)
         if op == "EscapeVersion" and isinstance(mine, str) and isinstance(theirs, str):
             continue  # Go calls a letter beyond ASCII an internal error here
         if mine != theirs:
@@ -662,7 +660,7 @@ ONE_ARGUMENT = {
 
 @pytest.mark.parametrize("op", ONE_ARGUMENT)
 def test_made_up(oracle: Oracle, op: str) -> None:
-    @settings(max_examples=300, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=100, derandomize=True, deadline=None, database=None)
     @given(ONE_ARGUMENT[op])
     def same(value: str) -> None:
         assert plain(ours(op, [value])) == plain(oracle.one(op, value))
@@ -672,7 +670,7 @@ def test_made_up(oracle: Oracle, op: str) -> None:
 
 @pytest.mark.parametrize("op", ["Match", "MatchPrefixPatterns"])
 def test_made_up_patterns(oracle: Oracle, op: str) -> None:
-    @settings(max_examples=500, derandomize=True, deadline=None, database=None)
+    @settings(max_examples=200, derandomize=True, deadline=None, database=None)
     @given(st.text("*?[]^-\\/,ab\xe9", max_size=10), st.text("ab/-\xe9", max_size=8))
     def same(pattern: str, name: str) -> None:
         assert ours(op, [pattern, name]) == oracle.one(op, pattern, name)
@@ -701,18 +699,13 @@ GO_MODS = [
     (b"module m\n\ngo 1.25.1\n", "1.25"),
     (b"module m\n\ngo 1.25.1\nrequire x\n", ""),
 ]
-NAMES_OF_FILES = (
-    """
-go.mod GO.MOD Go.mod LICENSE license README a.go A.go b vendor vendor/modules.txt vendor/a/b.go vendor/f.go x/vendor/v.go
-x/vendor/modules.txt x/y/vendor/q.go x/vendor/a/b.go vendored/x.go n/go.mod n/a.go n/m/a.go N/a.go n/GO.MOD n2/Go.Mod
-n2/a:b vendor/x/a:b n/a:b vendor/a:b .hg_archival.txt x/.hg_archival.txt Dir/a dir/b dir/a Dir Foo.go/foo.go k K ſ s ß ẞ
-Σ ς ss I ı İ i é.go e\u0301 bad:name con.go x. /abs a//b ./a ../a a/../b x/./y a/ . .. .git/config LICENSE/a x/LICENSE
-""".encode()
-    .decode("unicode_escape")
-    .encode("latin-1")
-    .decode()
-    .split()
-)
+NAMES_OF_FILES = """
+go.mod GO.MOD Go.mod LICENSE license README a.go A.go b vendor vendor/modules.txt vendor/a/b.go vendor/f.go n/go.mod
+x/vendor/v.go x/vendor/modules.txt x/y/vendor/q.go x/vendor/a/b.go vendored/x.go n/a.go n/m/a.go N/a.go n/GO.MOD
+n2/Go.Mod n2/a:b vendor/x/a:b n/a:b vendor/a:b .hg_archival.txt x/.hg_archival.txt Dir/a dir/b dir/a Dir Foo.go/foo.go
+k K \u212a s ſ ß ẞ Σ ς ss I ı İ i é.go e\u0301 bad:name con.go x. /abs a//b ./a ../a a/../b x/./y a/ . .. .git/config
+LICENSE/a x/LICENSE
+""".split()
 
 
 @dataclass(frozen=True)
@@ -744,10 +737,6 @@ def make_tree(rand: random.Random, *, odd: bool) -> Tree:
     return Tree(files, language)
 
 
-def quoted(errs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(path, reason) for path, reason in errs]
-
-
 def unquoted(text: str) -> list[tuple[str, str]]:
     """The helper's lines: hexadecimal path and reason."""
     rows = [line.split(" ") for line in text.split("\n") if line]
@@ -764,13 +753,13 @@ def problems(found: modzip.Checked) -> str:
 
 def compare_tree(tree: Tree, out: list[str]) -> modzip.Checked:
     found = modzip.check_files(tree.facts(), tree.go_version)
-    size, text, omitted, invalid, _, _, *valid = out
+    size, text, omitted, invalid, _, *valid = out
     context = [(text_of(f["path"]), f["kind"]) for f in tree.files]
     assert [f.path for f in found.valid] == valid, context
     assert list(found.omitted) == unquoted(omitted), context
     assert list(found.invalid) == unquoted(invalid), context
     assert found.size_error == size
-    assert problems(found) == text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    assert problems(found) == gotext.scrub(text)
     return found
 
 
@@ -779,7 +768,8 @@ def write_zip(path: str, version: str, files: Sequence[tuple[str, bytes]]) -> tu
     writer = modzip.ZipWriter(out, path, version)
     for name, data in files:
         writer.add(name, data)
-    return out.getvalue() if not (h1 := writer.close()) else out.getvalue(), h1
+    h1 = writer.close()
+    return out.getvalue(), h1
 
 
 def skeleton(data: bytes) -> list[tuple[bytes, ...]]:
@@ -816,20 +806,19 @@ def test_check_files(oracle: Oracle) -> None:
     assert BATCH / 10 < good < BATCH * 9 / 10
 
 
-def test_created_zips(oracle: Oracle) -> None:
+def test_created_zips(oracle: Oracle, tmp_path: Path) -> None:
     rand = random.Random(21)
-    trees = [tree for tree in (make_tree(rand, odd=False) for _ in range(4000)) if not problems_of(tree)][:500]
-    place = [raw("example.com/M~x/v2"), raw("v2.0.0-RC1")]
-    questions = [{"op": "Create", "args": place, "files": tree.files} for tree in trees]
-    for tree, answer in zip(trees, ask(oracle.binary, questions), strict=True):  # type: ignore[arg-type]
-        out = read_answer(answer)
+    trees = [tree for tree in (make_tree(rand, odd=False) for _ in range(4000)) if not problems_of(tree)][:300]
+    place = "example.com/M~x/v2", "v2.0.0-RC1"
+    for tree in trees:
+        args = [raw(arg) for arg in (*place, str(tmp_path / "zip"))]
+        out = read_answer(oracle.send({"op": "Create", "args": args, "files": tree.files}))
         assert isinstance(out, list), out
         found = compare_tree(tree, out)
         contents = tree.contents()
-        mine, h1 = write_zip("example.com/M~x/v2", "v2.0.0-RC1", [(f.path, contents[f.path]) for f in found.valid])
-        theirs = b64decode(answer["Out"][5])
-        assert h1 == out[4]
-        assert dirhash.hash_zip(io.BytesIO(theirs)) == h1
+        mine, h1 = write_zip(*place, [(file.path, contents[file.path]) for file in found.valid])
+        theirs = (tmp_path / "zip").read_bytes()
+        assert [h1, h1] == [out[4], dirhash.hash_zip(io.BytesIO(theirs))]
         assert skeleton(mine) == skeleton(theirs)
 
 
@@ -855,71 +844,54 @@ def test_sizes(oracle: Oracle) -> None:
         compare_tree(tree, out)
 
 
-def test_go_takes_our_zips(oracle: Oracle) -> None:
+def test_go_takes_our_zips(oracle: Oracle, tmp_path: Path) -> None:
     """golang.org/x/mod/zip checks and unpacks what ZipWriter wrote, and hashes it to the same h1."""
     rand = random.Random(22)
     for version in ("v1.0.0", "v1.2.3-RC.1", "v2.0.0+incompatible"):
         names = ["go.mod", "a b.go", "é.go", "x~1", "LICENSE", "d/e/f/g.txt", "𠀀", "empty"]
         files = [(name, rand.randbytes(rand.choice([0, 1, 100, 70_000, 3_000_000]))) for name in names]
         data, h1 = write_zip("example.com/m", version, files)
-        args = [raw("example.com/m"), raw(version), b64encode(data).decode()]
-        out = read_answer(oracle.send({"op": "CheckZip", "args": args}))
+        (tmp_path / version).write_bytes(data)
+        out = oracle.one("CheckZip", "example.com/m", version, str(tmp_path / version))
         assert out == [h1, *(f"example.com/m@{version}/{name}" for name, _ in files)]
         assert dirhash.hash_zip(io.BytesIO(data)) == h1
 
 
-def test_raw_entries(oracle: Oracle) -> None:
+def test_raw_entries(oracle: Oracle, tmp_path: Path) -> None:
     content = b"package m\n" * 50
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-    out = io.BytesIO()
-    writer = modzip.ZipWriter(out, "example.com/m", "v1.0.0")
-    writer.add_raw("m.go", deflate.compress(content) + deflate.flush(), zlib.crc32(content), len(content))
-    writer.add("n.go", iter([content, b"", content]))
-    h1 = writer.close()
-    args = [raw("example.com/m"), raw("v1.0.0"), b64encode(out.getvalue()).decode()]
-    answer = read_answer(oracle.send({"op": "CheckZip", "args": args}))
+    with (tmp_path / "zip").open("wb") as out:
+        writer = modzip.ZipWriter(out, "example.com/m", "v1.0.0")
+        writer.add_raw("m.go", deflate.compress(content) + deflate.flush(), zlib.crc32(content), len(content))
+        writer.add("n.go", iter([content, b"", content]))
+        h1 = writer.close()
+    answer = oracle.one("CheckZip", "example.com/m", "v1.0.0", str(tmp_path / "zip"))
     assert answer == [h1, "example.com/m@v1.0.0/m.go", "example.com/m@v1.0.0/n.go"]
 
 
-@pytest.mark.parametrize("count", [0, 1, 65534, 65535, 65537])
-def test_many_entries(oracle: Oracle, count: int) -> None:
-    """Nothing to compress, so that all but the two bytes of an empty deflate stream is the same."""
-    answer = oracle.send({"op": "ManyEntries", "args": [raw("a.b/c@v1.0.0/"), raw(str(count))]})
-    theirs = b64decode(answer["Out"][0])
+@pytest.mark.parametrize("count", [0, 1, 65534, 65535])
+def test_many_entries(oracle: Oracle, tmp_path: Path, count: int) -> None:
+    """Byte for byte, as nothing is compressed; from 65535 entries on there are 64-bit records at the end."""
+    zip_path = tmp_path / "zip"
+    assert oracle.one("ManyEntries", str(zip_path), "a.b/c@v1.0.0/", str(count)) == []
     mine, h1 = write_zip("a.b/c", "v1.0.0", [(str(number), b"") for number in range(count)])
-    tail = 98 + 46 if count >= 65535 else 22
-    assert without_offsets(mine, tail) == without_offsets(theirs, tail)
-    hashed = read_answer(oracle.send({"op": "HashZip", "args": [b64encode(mine).decode()]}))
-    assert hashed == [h1]
+    assert sha256(mine).hexdigest() == sha256(zip_path.read_bytes()).hexdigest()
+    assert oracle.one("HashZip", str(zip_path)) == [h1]
 
 
-def without_offsets(data: bytes, tail: int) -> tuple[int, int]:
-    return len(data) if tail == 22 else 0, data.count(b"PK\x06\x06") + 2 * data.count(b"PK\x06\x07")
-
-
-def test_hash_of_foreign_zips(oracle: Oracle) -> None:
+def test_hash_of_foreign_zips(oracle: Oracle, tmp_path: Path) -> None:
     """Entries of directories count, the last of two entries with one name counts twice, names are bytes."""
-    import warnings
-    import zipfile
-
     out = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(out, "w") as archive:
         warnings.simplefilter("ignore")
-        archive.writestr("b", b"1")
-        archive.writestr("dir/", b"")
-        archive.writestr("a", b"2", compress_type=zipfile.ZIP_DEFLATED)
-        archive.writestr("b", b"3")
-        archive.writestr("é", b"4")
-        archive.writestr("\U00020000", b"5")
-        archive.writestr("ﬀ", b"6")
-    for data in (out.getvalue(), out.getvalue().replace("é".encode(), b"\xff\x81")):
-        for flagged in (data, without_utf8_flag(data)):
-            hashed = oracle.send({"op": "HashZip", "args": [b64encode(flagged).decode()]})
-            if flagged is data and b"\xff\x81" in data:
-                with pytest.raises(errors.Corrupt):
-                    dirhash.hash_zip(io.BytesIO(flagged))
-            else:
-                assert [dirhash.hash_zip(io.BytesIO(flagged))] == read_answer(hashed)
+        for name, content in [("b", b"1"), ("dir/", b""), ("b", b"3"), ("é", b"4"), ("𠀀", b"5"), ("ﬀ", b"6")]:
+            archive.writestr(name, content, compress_type=zipfile.ZIP_DEFLATED if content == b"5" else None)
+    broken = out.getvalue().replace("é".encode(), b"\xff\x81")
+    for data in (out.getvalue(), without_utf8_flag(out.getvalue()), without_utf8_flag(broken)):
+        (tmp_path / "zip").write_bytes(data)
+        assert oracle.one("HashZip", str(tmp_path / "zip")) == [dirhash.hash_zip(io.BytesIO(data))]
+    with pytest.raises(errors.Corrupt):
+        dirhash.hash_zip(io.BytesIO(broken))
 
 
 def without_utf8_flag(data: bytes) -> bytes:

@@ -62,7 +62,9 @@ class GoTool:
         env.update(extra)
         return env
 
-    def run(self, *args: str, cwd: Path | None = None, check: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *args: str, cwd: Path | None = None, check: bool = False, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run `go ARGS` in an empty directory (or `cwd`); keyword arguments are environment variables."""
         where = cwd or self.home / "empty"
         where.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,9 @@ def stream(steps: Sequence[Step]) -> bytes:
     """The fast-import stream of a history."""
     out: list[bytes] = []
     for number, step in enumerate(steps, 1):
-        out.append(f"commit refs/heads/{step.branch}\nmark :{number}\ncommitter C <c@example.com> {step.date}\n".encode())
+        out.append(
+            f"commit refs/heads/{step.branch}\nmark :{number}\ncommitter C <c@example.com> {step.date}\n".encode()
+        )
         out.append(_data("m"))
         for position, parent in enumerate(step.parents):
             out.append(f"{'merge' if position else 'from'} :{parent + 1}\n".encode())

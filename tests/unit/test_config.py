@@ -141,9 +141,7 @@ def test_every_table_is_read(tmp_path: Path, test_ca: Path) -> None:
         "github.com/{owner}/{repo}",
         "git.corp.example/{repo}",
     ]
-    assert server.job_hosts(settings) == (
-        job.Host("git.corp.example", "127.0.0.1:8443", str(tmp_path / test_ca.name)),
-    )
+    assert server.job_hosts(settings) == (job.Host("git.corp.example", "127.0.0.1:8443", str(tmp_path / test_ca.name)),)
     limits = server.job_limits(settings)
     assert (limits.wall, limits.cpu, limits.memory, limits.pack) == (150, 2, 2 << 30, 10**9)
     assert (limits.page, limits.objects, limits.idle) == (4096, 5, job.Limits().idle)

@@ -93,7 +93,16 @@ def test_error_texts() -> None:
 @pytest.mark.parametrize("status", [404, 422, 503])
 @pytest.mark.parametrize(
     "message",
-    ["x" * 5000, "é" * 5000, "世界\n" * 300, "\n\n a\n\n\nb \n", "a\r\nb\x85c\u2028d", "\x1b[2J\x00\u202e\ud800", "", "\t"],
+    [
+        "x" * 5000,
+        "é" * 5000,
+        "世界\n" * 300,
+        "\n\n a\n\n\nb \n",
+        "a\r\nb\x85c\u2028d",
+        "\x1b[2J\x00\u202e\ud800",
+        "",
+        "\t",
+    ],
 )
 def test_an_error_text_is_one_short_paragraph_that_go_prints(status: int, message: str) -> None:
     body = error_body(status, message, message, "id-1")

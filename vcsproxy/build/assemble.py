@@ -51,7 +51,7 @@ class Assembly:
     def _attribute_file(self, directory: bytes) -> bytes | None:
         path = directory + b"/" + _ATTRIBUTES if directory else _ATTRIBUTES
         entry = self._repo.objects.find(self._tree, path)
-        if entry is None or entry.is_tree or entry.is_submodule or entry.is_symlink:
+        if entry is None or entry.is_tree or entry.is_submodule:
             return None
         return self._repo.objects.blob(entry.oid)
 

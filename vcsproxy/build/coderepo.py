@@ -200,7 +200,13 @@ class CodeRepo:
         is_pseudo = pseudo.is_pseudo_version(found.version)
         own = TAGS + self._tag_prefix + query.base_of(found.version)
         ref = "" if is_pseudo else found.rev.ref if asked else own
-        origin = {"VCS": "git", "URL": self._root.origin, "Subdir": self._code.code_dir, "Hash": found.rev.name, "Ref": ref}
+        origin = {
+            "VCS": "git",
+            "URL": self._root.origin,
+            "Subdir": self._code.code_dir,
+            "Hash": found.rev.name,
+            "Ref": ref,
+        }
         value = {
             "Version": found.version,
             "Time": _rfc3339(found.rev.time),
@@ -383,9 +389,7 @@ class _Directory:
         declared = modfile.module_path(second)
         if query.is_major(declared, major):
             if fits:
-                raise self._error(
-                    f"{code.path_prefix}/{file1} and ...{major}/go.mod both have ...{major} module paths"
-                )
+                raise self._error(f"{code.path_prefix}/{file1} and ...{major}/go.mod both have ...{major} module paths")
             return Place(self._commit, directory, second)
         if not declared:
             raise self._error(f"{code.root}/{file2} is missing module path")

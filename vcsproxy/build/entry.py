@@ -1,6 +1,6 @@
 """The fork server: a small process that has everything loaded and forks one worker a job.
 
-It is started as `python -m vcsproxy.build.entry FD`; FD is one end of a socket pair, the serving process holds the other.
+It is started as `python -m vcsproxy.build.entry FD`; FD is one end of a socket pair, the serving process has the other.
 Messages on it are nine bytes, a letter and a job number:
 
     J n  (to the server, with one file descriptor)  fork a worker for job n; the job is read from the descriptor
@@ -30,6 +30,7 @@ import signal
 import socket
 import struct
 import sys
+import traceback
 from typing import NoReturn
 
 from vcsproxy.build.job import JOB, RESULT, Failed, Job, Limits
@@ -68,12 +69,13 @@ class ForkServer:
 
     def serve(self) -> None:
         while True:
-            ready, _, _ = select.select([self._control, self._wake], [], [])
+            control = self._control.fileno()
+            ready, _, _ = select.select([control, self._wake], [], [])
             if self._wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
                 self._reap()
-            if self._control in ready and not self._receive():
+            if control in ready and not self._receive():
                 break
         for pid in self._jobs:
             _kill_group(pid)
@@ -82,7 +84,10 @@ class ForkServer:
         """Take one message; False at the end of the control socket."""
         fds = array.array("i")
         space = socket.CMSG_SPACE(fds.itemsize)
-        data, ancillary, _, _ = self._control.recvmsg(MESSAGE.size, space)
+        try:
+            data, ancillary, _, _ = self._control.recvmsg(MESSAGE.size, space)
+        except ConnectionResetError:
+            return False
         if not data:
             return False
         for _, _, raw in ancillary:
@@ -132,8 +137,8 @@ def _work(fd: int) -> NoReturn:
             confine(job.limits)
             channel.sendall(_answer(job))
         code = 0
-    except BaseException as err:  # noqa: BLE001 - whatever it is, this process must end here
-        os.write(2, f"vcsproxy worker: {type(err).__name__}: {err}\n".encode("utf-8", "replace")[:2000])
+    except BaseException as err:
+        os.write(2, "".join(traceback.format_exception(err)).encode("utf-8", "replace")[-4000:])
     finally:
         os._exit(code)
 

@@ -34,12 +34,25 @@ def run(job: Job) -> Result:
     except errors.VCSProxyError as err:
         return Failed.of(err)
     except MissingObject as err:
-        return Failed.of(errors.UpstreamFailed(f"object {err} is missing from the repository", "is it a partial clone?"))
+        return Failed.of(
+            errors.UpstreamFailed(f"object {err} is missing from the repository", "is it a partial clone?")
+        )
     except MemoryError:
-        mib = job.limits.memory >> 20
-        return Failed.of(errors.Refused(f"building {job.path} needs more than {mib} MiB of memory"))
+        return _too_big(job)
     except OSError as err:
         return Failed.of(errors.Unavailable(f"building {job.path} failed: {err.strerror or err}"))
+    except BaseException as err:
+        # dulwich's Rust parts panic where an allocation fails; the panic is no Exception and has no importable name.
+        if type(err).__name__ == "PanicException":
+            return _too_big(job)
+        raise
+
+
+def _too_big(job: Job) -> Failed:
+    mib = job.limits.memory >> 20
+    return Failed.of(
+        errors.Refused(f"building {job.path} needs more than {mib} MiB of memory", "limits.memory bounds it")
+    )
 
 
 def _run(job: Job) -> Result:
@@ -124,4 +137,3 @@ _ANSWERS: dict[Op, Callable[[Job, CodeRepo, Repo], Result]] = {
     Op.INFO: _info,
     Op.ZIP: _zip,
 }
-

@@ -146,7 +146,9 @@ def _of_directory(directory: Path, name: Target) -> Sums:
         raise errors.VCSProxyError(f"{directory}: {err.message}") from None
     except OSError as err:
         raise errors.VCSProxyError(f"{err.filename or directory}: {err.strerror}") from None
-    return Sums(name.path, name.query, zip_h1, dirhash.hash_gomod(gomod if gomod is not None else _synthetic(name.path)))
+    return Sums(
+        name.path, name.query, zip_h1, dirhash.hash_gomod(gomod if gomod is not None else _synthetic(name.path))
+    )
 
 
 def _regular_gomod(directory: Path) -> bytes | None:

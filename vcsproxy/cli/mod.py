@@ -178,7 +178,9 @@ def gomod(ctx: click.Context, target: Target, config_file: Path | None, data: Pa
 
     text = ask(ctx, load_settings(config_file, data=data), question, f"Looking for {target}")
     if sys.stdout.isatty():
-        click.echo("\n".join(graphic(line) for line in text.decode(errors="replace").expandtabs().split("\n")), nl=False)
+        click.echo(
+            "\n".join(graphic(line) for line in text.decode(errors="replace").expandtabs().split("\n")), nl=False
+        )
     else:
         click.echo(text, nl=False)
 

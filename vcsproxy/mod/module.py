@@ -187,7 +187,7 @@ def path_major_prefix(path_major: str) -> str:
     if not path_major:
         return ""
     prefix = _without_unstable(path_major)[1:]
-    if path_major[0] not in "/." or not prefix or prefix != semver.major(prefix):
+    if path_major[0] not in "/." or prefix != semver.major(prefix):
         raise InvalidRequest(f"malformed module path: {gotext.quote(path_major)} is no major version suffix")
     return prefix
 

@@ -213,5 +213,3 @@ def _commit_of(info: bytes) -> str:
     value = json.loads(info)
     origin = value.get("Origin") if isinstance(value, dict) else None
     return str(origin.get("Hash", "")) if isinstance(origin, dict) else ""
-
-

@@ -19,11 +19,14 @@ import socket
 import subprocess
 import sys
 
+import structlog
 from pydantic import ValidationError
 
 from vcsproxy import errors
 from vcsproxy.build.entry import EXITED, LENGTH, MAX_FRAME, MESSAGE
 from vcsproxy.build.job import JOB, RESULT, Built, Failed, Job, Limits, Listed
+
+log = structlog.get_logger()
 
 _GRACE = 5.0  # seconds after a worker's own deadline before it is killed from here
 
@@ -49,7 +52,7 @@ class Workers:
         return self._server
 
     async def run(self, job: Job) -> Built | Listed:
-        """The job's result. Raises what the worker reported, Overloaded, DeadlineExceeded, or Unavailable when it died."""
+        """The job's result. Raises what the worker reported, Overloaded, DeadlineExceeded, Unavailable when it died."""
         if self._inside >= self._room:
             raise errors.Overloaded("too many modules are being built at once", "try again in a moment")
         self._inside += 1
@@ -73,12 +76,13 @@ class Workers:
             try:
                 async with asyncio.timeout(job.limits.wall + _GRACE):
                     data = await _exchange(ours, JOB.dump_json(job))
+                    status = await server.status(ended) if data is None else None
             except TimeoutError:
                 raise _too_slow(job) from None
             finally:
                 server.kill(number)
             if data is None:
-                return Failed.of(_died(job, await server.status(ended)))
+                return Failed.of(_died(job, status))
         try:
             return RESULT.validate_json(data)
         except ValidationError as err:
@@ -93,7 +97,8 @@ class Workers:
 
 def _too_slow(job: Job) -> errors.DeadlineExceeded:
     return errors.DeadlineExceeded(
-        f"building {job.path} took longer than {job.limits.wall:g} s", "raise limits.wall, or see whether the Git host is slow"
+        f"building {job.path} took longer than {job.limits.wall:g} s",
+        "raise limits.wall, or see whether the Git host is slow",
     )
 
 
@@ -104,6 +109,8 @@ def _died(job: Job, status: int | None) -> errors.VCSProxyError:
         return _too_slow(job)
     if number == signal.SIGXCPU:
         return errors.Refused(f"building {job.path} needs more than {job.limits.cpu} s of CPU")
+    if number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS):
+        return errors.Refused(f"building {job.path} crashed the worker", "the repository may be damaged or too large")
     how = f"died of {signal.Signals(number).name}" if number else "ended without an answer"
     return errors.Unavailable(f"the worker building {job.path} {how}", "the server's log may say more")
 
@@ -146,6 +153,7 @@ class _ForkServer:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 start_new_session=True,
                 env=_closed_environment(),
             )
@@ -153,6 +161,10 @@ class _ForkServer:
         self._buffer = b""
         self._ended: dict[int, asyncio.Future[int]] = {}
         loop.add_reader(self._control, self._receive)
+        assert self._process.stderr is not None
+        self._stderr = self._process.stderr
+        os.set_blocking(self._stderr.fileno(), False)
+        loop.add_reader(self._stderr, self._hear)
 
     @property
     def alive(self) -> bool:
@@ -202,6 +214,17 @@ class _ForkServer:
             if ended is not None and not ended.done():
                 ended.set_result(status)
 
+    def _hear(self) -> None:
+        """What workers print in their distress, as log events."""
+        try:
+            text = os.read(self._stderr.fileno(), 65536)
+        except BlockingIOError:
+            return
+        if not text:
+            self._loop.remove_reader(self._stderr)
+        else:
+            log.warning("worker_says", text=text.decode("utf-8", "replace")[:2000])
+
     def _gone(self) -> None:
         if self._control.fileno() >= 0:
             self._loop.remove_reader(self._control)
@@ -216,10 +239,21 @@ class _ForkServer:
             await asyncio.to_thread(self._process.wait, 5)
         self._process.kill()
         self._process.wait()
+        self._loop.remove_reader(self._stderr)
+        self._stderr.close()
 
 
 def _closed_environment() -> dict[str, str]:
-    """What a worker may see of our environment: where programs and this package are, nothing that could hold a secret."""
-    kept = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "TMPDIR")
+    """What a worker may see of our environment: where programs and this package are, nothing that may be secret."""
+    kept = (
+        "PATH",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "LD_LIBRARY_PATH",
+        "TMPDIR",
+    )
     env = {name: os.environ[name] for name in kept if name in os.environ}
     return {**env, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent", "PYTHONSAFEPATH": "1"}

@@ -64,11 +64,13 @@ class Guard:
             return self._connect(name, [(address.strip("[]"), int(rule_port))])
         found = self._resolve(name, port)
         if rule is None:
-            private = [address for address, _ in found if not is_public(ipaddress.ip_address(address.partition("%")[0]))]
+            private = [
+                address for address, _ in found if not is_public(ipaddress.ip_address(address.partition("%")[0]))
+            ]
             if private:
                 raise errors.UpstreamFailed(
                     f"{name} is at {private[0]}, which is not a public address",
-                    f"if it may be reached, name the host in the configuration: [[host]] name = \"{name}\"",
+                    f'if it may be reached, name the host in the configuration: [[host]] name = "{name}"',
                 )
         return self._connect(name, found)
 

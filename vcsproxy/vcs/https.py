@@ -53,7 +53,9 @@ class HttpClient:
         """
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES or not parts.hostname:
-            raise errors.UpstreamFailed(f"cannot fetch {parts.scheme or 'a URL without scheme'}: only https and http are spoken")
+            raise errors.UpstreamFailed(
+                f"cannot fetch {parts.scheme or 'a URL without scheme'}: only https and http are spoken"
+            )
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         pool = self._pool(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
         try:

@@ -1,7 +1,7 @@
 """A repository in a directory of this machine, read where it is: no copy, no fetch, no lock.
 
-Only for `file://` URLs that the configuration names. Its objects are complete or not at all ours to mend: an object that
-is missing there (a shallow or partial clone) is an error of that repository.
+Only for `file://` URLs that the configuration names. It is not ours to mend: an object that is missing there (a
+shallow or partial clone) is an error of that repository.
 """
 
 from __future__ import annotations
@@ -71,5 +71,3 @@ class LocalSource:
 
     def fetch_history(self) -> None:
         """All there is, is here."""
-
-

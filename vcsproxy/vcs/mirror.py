@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from typing import Any
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
 from dulwich.object_format import get_object_format
@@ -149,7 +150,9 @@ class Mirror:
                 # Some hosts give only what a ref names; then the commit comes with everything else.
                 self._fetch_everything(sorted(table.tips()))
         if not self._is_whole(commit):
-            raise errors.UpstreamFailed(f"the Git host did not send commit {commit}", "its refs may just have changed; try again")
+            raise errors.UpstreamFailed(
+                f"the Git host did not send commit {commit}", "its refs may just have changed; try again"
+            )
 
     def _fetch_snapshot(self, wanted: str) -> None:
         state = self._state
@@ -214,7 +217,10 @@ class Mirror:
     def _sweep(self, part: str) -> None:
         """Remove what a killed worker left: packs without an index, temporary files."""
         packs = os.path.join(self._directory, part, "pack")
-        for directory, names in ((packs, os.listdir(packs)), (os.path.dirname(packs), os.listdir(os.path.dirname(packs)))):
+        for directory, names in (
+            (packs, os.listdir(packs)),
+            (os.path.dirname(packs), os.listdir(os.path.dirname(packs))),
+        ):
             for name in names:
                 stem, ext = os.path.splitext(name)
                 unfinished = name.startswith("tmp") or ext == ".lock" or (ext == ".pack" and stem + ".idx" not in names)
@@ -244,12 +250,13 @@ class Mirror:
                 self._listed_at = float(refs["time"])
             if state is not None:
                 self._state = State(
-                    str(state["object_format"]), *(tuple(map(str, state[k])) for k in ("shallow", "complete", "history"))
+                    str(state["object_format"]),
+                    *(tuple(map(str, state[k])) for k in ("shallow", "complete", "history")),
                 )
         except (KeyError, TypeError, ValueError):
             self._table, self._listed_at, self._state = None, 0.0, State()
 
-    def _read(self, name: str) -> dict[str, list[str]] | None:
+    def _read(self, name: str) -> dict[str, Any] | None:
         try:
             with open(os.path.join(self._directory, name), encoding="utf-8", errors="surrogateescape") as file:
                 value = json.load(file)

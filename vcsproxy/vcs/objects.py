@@ -20,10 +20,18 @@ from vcsproxy import errors
 from vcsproxy.build.job import Limits
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
-_BROKEN = (zlib.error, ApplyDeltaError, ChecksumMismatch, ObjectFormatException, binascii.Error, AssertionError, ValueError)
+_BROKEN = (
+    zlib.error,
+    ApplyDeltaError,
+    ChecksumMismatch,
+    ObjectFormatException,
+    binascii.Error,
+    AssertionError,
+    ValueError,
+)
 
 
-class MissingObject(Exception):  # noqa: N818 - never leaves the worker
+class MissingObject(Exception):
     """The object is not on this disk."""
 
 
@@ -113,7 +121,9 @@ class Objects:
         if kind != TREE:
             raise errors.Refused(f"object {oid} is not a tree")
         try:
-            entries = tuple(Entry(name, mode, sha.decode("ascii")) for name, mode, sha in parse_tree(data, self.hash_size))
+            entries = tuple(
+                Entry(name, mode, sha.decode("ascii")) for name, mode, sha in parse_tree(data, self.hash_size)
+            )
         except _BROKEN as err:
             raise errors.Refused(f"tree {oid} is malformed") from err
         if any(not e.name or b"/" in e.name for e in entries):

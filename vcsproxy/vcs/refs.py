@@ -51,7 +51,9 @@ class RefTable:
         return [(name[len(TAGS) :], ref.peeled) for name, ref in self.refs.items() if name.startswith(start)]
 
     def tags_at(self, commit: str) -> tuple[str, ...]:
-        return tuple(name[len(TAGS) :] for name, ref in self.refs.items() if ref.peeled == commit and name.startswith(TAGS))
+        return tuple(
+            name[len(TAGS) :] for name, ref in self.refs.items() if ref.peeled == commit and name.startswith(TAGS)
+        )
 
     def tips(self) -> set[str]:
         """Every hash that a ref holds, unpeeled."""

@@ -124,7 +124,10 @@ class Repo:
         return MIN_HASH_DIGITS <= len(rev) <= longest and bool(_HEX.match(rev))
 
     def _stat_hash(self, rev: str) -> RevInfo:
-        hits = {ref.peeled: name for name, ref in reversed(self.refs.refs.items()) if ref.peeled.startswith(rev)}
+        hits: dict[str, str] = {}
+        for name, ref in self.refs.refs.items():
+            if ref.peeled.startswith(rev):
+                hits.setdefault(ref.peeled, name)
         if len(hits) > 1:
             raise errors.NotFound(f"ambiguous revision {rev}")
         for commit, name in hits.items():
@@ -139,7 +142,9 @@ class Repo:
 
     def _info(self, commit: str, rev: str, ref: str) -> RevInfo:
         if self._kind(commit) != COMMIT:
-            raise errors.NotFound('unexpected response from git log: ""', "the tag is not on a commit; tag a commit instead")
+            raise errors.NotFound(
+                'unexpected response from git log: ""', "the tag is not on a commit; tag a commit instead"
+            )
         when = self.objects.commit(commit).time
         if when is None:
             raise errors.NotFound(f"invalid time in commit {commit}", "the commit's committer line is damaged")
@@ -170,8 +175,7 @@ class Repo:
 
     def _whole(self, oid: str) -> bool:
         try:
-            kind, data = self.objects.read(oid)
-            return kind != COMMIT or self.objects.commit(oid).tree in self.objects
+            return self._kind(oid) != COMMIT or self.objects.commit(oid).tree in self.objects
         except MissingObject:
             return False
 
@@ -306,7 +310,9 @@ class Repo:
             for entry in self.objects.tree(oid):
                 if not indexpath.is_allowed(entry.name, symlink=entry.is_symlink):
                     path = (at + entry.name).decode("utf-8", "replace")
-                    raise errors.NotFound(f"git archive: invalid path {path!r}", "git does not accept this name in a repository")
+                    raise errors.NotFound(
+                        f"git archive: invalid path {path!r}", "git does not accept this name in a repository"
+                    )
                 if entry.is_tree and entry.oid not in seen:
                     seen.add(entry.oid)
                     stack.append((at + entry.name + b"/", entry.oid))
@@ -329,4 +335,3 @@ class Repo:
                 stack.append((at + entry.name + b"/", iter(self.objects.tree(entry.oid))))
             elif not entry.is_submodule:
                 yield File(at + entry.name, entry)
-

@@ -51,7 +51,7 @@ def _probe(target: Probe, guard: Guard) -> RepoRoot:
         finally:
             connection.close()
     except errors.NotFound as err:
-        hint = 'map it with a [[source]] if it is reached by SSH'
+        hint = "map it with a [[source]] if it is reached by SSH"
         raise errors.NotFound(f"no secure protocol found for repository {target.repo}", hint) from err
     return RepoRoot(target.root, url)
 
@@ -69,7 +69,10 @@ class _Discovery:
             other, other_url = self._lookup(meta.prefix, path)
             if other != meta:
                 raise errors.NotFound(f"{url} and {other_url} disagree about go-import for {meta.prefix}")
-        goimport.check_root(meta)
+        try:
+            goimport.check_root(meta)
+        except goimport.GoImportError as err:
+            raise errors.NotFound(f'unrecognized import path "{path}": {err}') from err
         scheme = parse_url(meta.repo_root).scheme
         if scheme != "https":
             # The page is anybody's; only the operator may send us over plain HTTP or with our SSH keys.
@@ -85,13 +88,17 @@ class _Discovery:
         try:
             imports = goimport.parse_meta(body)
         except goimport.GoImportError as err:
-            raise _unless_down(status, errors.NotFound(f'unrecognized import path "{path}": parsing {url}: {err}')) from err
+            raise _unless_down(
+                status, errors.NotFound(f'unrecognized import path "{path}": parsing {url}: {err}')
+            ) from err
         if not imports and status != 200:
-            raise _unless_down(status, errors.NotFound(f'unrecognized import path "{path}": reading {url}: HTTP {status}'))
+            raise _unless_down(
+                status, errors.NotFound(f'unrecognized import path "{path}": reading {url}: HTTP {status}')
+            )
         try:
             return goimport.match(imports, path), url
-        except errors.NotFound as err:
-            raise errors.NotFound(f'unrecognized import path "{path}": parse {url}: {err}', err.hint) from err
+        except goimport.GoImportError as err:
+            raise errors.NotFound(f'unrecognized import path "{path}": parse {url}: {err}') from err
 
     def _get(self, url: str) -> tuple[int, bytes]:
         start = url

@@ -124,7 +124,9 @@ class HttpConnection:
         if status in (404, 410) or self._page_is_gone():
             return errors.NotFound(f"repository {self._base} not found", "is it private, or has it moved?")
         if status in (401, 403):
-            return errors.UpstreamFailed(f"{self._host} denies access to {self._base} (HTTP {status})", "it needs a credential")
+            return errors.UpstreamFailed(
+                f"{self._host} denies access to {self._base} (HTTP {status})", "it needs a credential"
+            )
         return errors.UpstreamFailed(f"{self._host} answered HTTP {status} for {self._base}")
 
     def _page_is_gone(self) -> bool:
@@ -251,4 +253,3 @@ class SshConnection:
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
-

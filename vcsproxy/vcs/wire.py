@@ -155,7 +155,7 @@ class UploadPack:
             line = reader.packet()
             header = b"" if isinstance(line, Special) else line.rstrip(b"\n")
             if header == b"packfile":
-                receive(_side_band(reader))
+                _receive_all(_side_band(reader), receive)
                 return Fetched(tuple(shallow), tuple(unshallow))
             if header == b"shallow-info":
                 _shallow_info(reader.section(), shallow, unshallow)
@@ -176,7 +176,9 @@ class UploadPack:
         offered = self._capabilities
         if shallow and "shallow" not in offered:
             raise errors.UpstreamFailed("the Git host cannot send a single commit")
-        chosen = [c for c in ("side-band-64k", "ofs-delta", "no-progress", *(["thin-pack"] if haves else [])) if c in offered]
+        chosen = [
+            c for c in ("side-band-64k", "ofs-delta", "no-progress", *(["thin-pack"] if haves else [])) if c in offered
+        ]
         if "side-band-64k" not in chosen:
             raise errors.UpstreamFailed("the Git host is too old: it lacks side-band-64k")
         chosen += [f"object-format={self.object_format}"] if "object-format" in offered else []
@@ -191,7 +193,7 @@ class UploadPack:
         gone: list[str] = []
         if wanted.depth:
             _shallow_info(reader.section(), new, gone)
-        receive(_side_band(reader, skip_acks=True))
+        _receive_all(_side_band(reader, skip_acks=True), receive)
         return Fetched(tuple(new), tuple(gone))
 
 
@@ -223,6 +225,13 @@ def _shallow_info(lines: Iterable[bytes], shallow: list[str], unshallow: list[st
         (shallow if word == b"shallow" else unshallow).append(_oid(oid))
 
 
+def _receive_all(pieces: Iterator[bytes], receive: Callable[[Iterator[bytes]], None]) -> None:
+    """What follows the pack belongs to this answer, and the next one begins behind it."""
+    receive(pieces)
+    for _ in pieces:
+        pass
+
+
 def _side_band(reader: Reader, *, skip_acks: bool = False) -> Iterator[bytes]:
     """The pack's bytes out of the multiplexed stream; progress is dropped, an error raised."""
     noise = 0
@@ -240,5 +249,3 @@ def _side_band(reader: Reader, *, skip_acks: bool = False) -> Iterator[bytes]:
             raise errors.UpstreamFailed("the Git host says: " + readable(data))
         else:
             raise errors.UpstreamFailed("the Git host does not speak Git's protocol")
-
-

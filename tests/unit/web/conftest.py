@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import structlog
+import uvloop
 
 from vcsproxy import logs
 from vcsproxy.mod.proxypath import Kind, ProxyRequest
@@ -29,6 +30,15 @@ DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 PATH = "github.com/Azure/x"
 INFO = b'{"Version":"v1.0.0"}'
 ZIP = bytes(range(256)) * 4096  # 1 MiB, several pieces
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Transfers depend on the loop's transports: they run on asyncio's loop and on the one that the server prefers."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.path.stem == "test_transfer":
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @dataclass

@@ -218,7 +218,9 @@ async def test_a_zip_comes_whole(site: Site) -> None:
     assert (await site.ask(f"{BASE}/@v/v1.0.0.zip")).body == ZIP
 
 
-@pytest.mark.parametrize("file", ["@v/list", "@latest", "@v/v1.0.0.info", "@v/v1.0.0.mod", "@v/v1.0.0.zip", "@v/v9.mod", "x"])
+@pytest.mark.parametrize(
+    "file", ["@v/list", "@latest", "@v/v1.0.0.info", "@v/v1.0.0.mod", "@v/v1.0.0.zip", "@v/v9.mod", "x"]
+)
 async def test_head_is_get_without_the_body(site: Site, file: str) -> None:
     get, head = await site.ask(f"{BASE}/{file}"), await site.ask(f"{BASE}/{file}", "HEAD")
     assert (head.status, head.body) == (get.status, b"")
