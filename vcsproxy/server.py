@@ -3,8 +3,8 @@
 Everything is opened in the order in which it is needed and closed in the reverse one. Nothing here decides anything
 about modules or HTTP.
 
-Theory of operation: a server and any number of `vcsproxy mod` may use the same data directory at the same time; store and
-mirrors see to that. Only a server sweeps, once, before it listens.
+Theory of operation: a server and any number of `vcsproxy mod` may use the same data directory at the same time; store
+and mirrors see to that. Only a server sweeps, once, while it begins to serve.
 """
 
 from __future__ import annotations
@@ -81,13 +81,24 @@ async def open_service(settings: Settings, *, sweep: bool = False) -> AsyncItera
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         if sweep:
-            await store.sweep()
+            sweeping = asyncio.create_task(store.sweep())  # what dead processes left is in nobody's way
+            stack.push_async_callback(_ended, sweeping)
         workers = Workers(job_limits(settings), settings.limits.workers, settings.limits.queue)
         stack.push_async_callback(workers.close)
         await workers.start()
         service = _service(settings, store, workers)
         stack.push_async_callback(service.close, 0)
         yield service
+
+
+async def _ended(sweeping: asyncio.Task[int]) -> None:
+    """Wait for the sweep, and say so in the log if it failed: the next start sweeps again."""
+    try:
+        found = await sweeping
+    except (OSError, errors.VCSProxyError) as err:
+        log.warning("sweep_failed", reason=str(err))
+    else:
+        log.debug("swept", dead=found)
 
 
 def _service(settings: Settings, store: Store, workers: Workers) -> Service:

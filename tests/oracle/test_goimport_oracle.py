@@ -461,7 +461,7 @@ def test_repository_urls_are_refused_as_go_does(helper: Path, texts: list[str], 
         except goimport.GoImportError as bad:
             ours = str(bad)
         assert bool(ours) == bool(theirs), url
-        if url.isascii() and ": invalid character" not in theirs and ": invalid host" not in theirs:
+        if url.isascii() and "[" not in url and ": invalid character" not in theirs:
             assert ours.endswith(theirs), url
 
 

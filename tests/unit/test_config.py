@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from vcsproxy import config, server
 from vcsproxy.build import job
@@ -153,12 +157,6 @@ def test_every_table_is_read(tmp_path: Path, test_ca: Path) -> None:
 @pytest.fixture
 def test_ca(tmp_path: Path) -> Path:
     """A self-signed certificate."""
-    import datetime as dt
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
     start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -278,7 +276,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="No such file|Is a directory"):
+    with pytest.raises(ConfigError, match=r"No such file|Is a directory"):
         config.load(tmp_path / name)
 
 

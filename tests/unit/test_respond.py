@@ -53,7 +53,7 @@ EXPECTED = {
 
 
 def make(cls: type[errors.VCSProxyError]) -> errors.VCSProxyError:
-    return cls(["fault"]) if cls is errors.ConfigError else cls("what failed", "what to do")  # type: ignore[arg-type]
+    return cls(["fault"]) if cls is errors.ConfigError else cls("what failed", "what to do")
 
 
 @pytest.mark.parametrize("cls", list(tree()), ids=lambda cls: cls.__name__)

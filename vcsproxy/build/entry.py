@@ -121,7 +121,8 @@ class ForkServer:
                 return
             _kill_group(pid)  # a transport's helper process must not outlive its worker
             number = self._jobs.pop(pid)
-            self._control.sendall(EXITED.pack(b"X", number, status))
+            with contextlib.suppress(ConnectionError):  # the serving process is gone, and so shall we be
+                self._control.sendall(EXITED.pack(b"X", number, status))
 
 
 def _work(fd: int) -> NoReturn:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter
 from vcsproxy import errors
 from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot
 
+_MAX_TEXT = 4000  # characters of a message; a hostile tree can have a million bad names
 _BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
@@ -117,7 +118,10 @@ class Failed:
 
     @classmethod
     def of(cls, error: errors.VCSProxyError) -> Failed:
-        return cls(type(error).__name__, error.message, error.hint)
+        # Names of refs and files may hold bytes that are no text; JSON cannot carry those.
+        texts = (error.message[:_MAX_TEXT], error.hint[:_MAX_TEXT])
+        message, hint = (text.encode("utf-8", "replace").decode() for text in texts)
+        return cls(type(error).__name__, message, hint)
 
     def exception(self) -> errors.VCSProxyError:
         """The exception again; an unknown name can only come from a broken worker."""

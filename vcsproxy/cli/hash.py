@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -34,6 +33,7 @@ _VCS_DIRECTORIES = (".bzr", ".git", ".hg", ".svn")
 @click.pass_context
 def command(
     ctx: click.Context,
+    *,
     targets: tuple[Target, ...],
     zip_file: Path | None,
     directory: Path | None,
@@ -140,7 +140,7 @@ def _of_directory(directory: Path, name: Target) -> Sums:
             language = ""
         checked = modzip.check_files(_files(directory), language)
         checked.raise_for_problems()
-        files = [(fact.path, partial((directory / fact.path).open, "rb")) for fact in checked.valid]
+        files = [(fact.path, _opener(directory / fact.path)) for fact in checked.valid]
         zip_h1 = dirhash.hash_dir(files, str(name))
     except errors.NotFound as err:
         raise errors.VCSProxyError(f"{directory}: {err.message}") from None
@@ -149,6 +149,10 @@ def _of_directory(directory: Path, name: Target) -> Sums:
     return Sums(
         name.path, name.query, zip_h1, dirhash.hash_gomod(gomod if gomod is not None else _synthetic(name.path))
     )
+
+
+def _opener(file: Path) -> Callable[[], BinaryIO]:
+    return lambda: file.open("rb")
 
 
 def _regular_gomod(directory: Path) -> bytes | None:

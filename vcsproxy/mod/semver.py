@@ -22,7 +22,7 @@ _VERSION = re.compile(
     rf"(?P<prerelease>-{_IDENTIFIER}(?:\.{_IDENTIFIER})*+)?(?P<build>\+{_IDENTIFIER}(?:\.{_IDENTIFIER})*+)?)?)?",
     re.ASCII,
 )
-_LEADING_ZERO = re.compile(r"(?:\A-|\.)0[0-9]++(?=\.|\Z)", re.ASCII)
+_LEADING_ZERO = re.compile(r"(?:\A-|\.)0[0-9]++(?=\.|\Z)", re.ASCII)  # only the first hyphen separates
 _NUMERIC = re.compile(r"(?<![^.])[0-9]++(?![^.])", re.ASCII)
 _PIECE = 1000  # digits; far below the 4300 that int() takes
 

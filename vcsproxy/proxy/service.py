@@ -90,18 +90,23 @@ class Service:
             return await self._once((path, Op.LATEST), lambda: self._resolve(path, "", Op.LATEST))
         if version in _CLIENTS_OWN:
             raise errors.NotFound(f"{path}@{version}: invalid version: {version} is a query that go resolves by itself")
-        canonical = version == module.canonical_version(version)
+        hit = await self.cached(request)
+        if hit is not None:
+            return hit
         kind = _KINDS[request.kind]
-        if canonical:
-            hit = await self._store.find(path, version, kind)
-            if hit is not None:
-                return Answer(hit, immutable=True, hit=True)
-        elif kind is not Kind.INFO:
+        if kind is not Kind.INFO and version != module.canonical_version(version):
             raise errors.NotFound(f"{path}@{version}: invalid version: not canonical", "ask for its .info first")
         if kind is Kind.ZIP:
             return await self._once((path, version, Op.ZIP), lambda: self._zip(path, version))
         resolved = await self._once((path, version, Op.INFO), lambda: self._resolve(path, version, Op.INFO))
         return resolved if kind is Kind.INFO else await self._gomod(path, version, resolved)
+
+    async def cached(self, request: ProxyRequest) -> Answer | None:
+        """What is stored already for a canonical version; None for all else, lists and branches too."""
+        if request.kind not in _KINDS or request.version != module.canonical_version(request.version):
+            return None
+        stored = await self._store.find(request.path, request.version, _KINDS[request.kind])
+        return None if stored is None else Answer(stored, immutable=True, hit=True)
 
     # ---- work, each once at a time
 

@@ -19,17 +19,24 @@ from vcsproxy.vcs.refs import TAGS, RefTable
 
 
 class LocalSource:
-    """`vcs.repo.Source` over a bare or ordinary repository at `path`. Raises NotFound when there is none."""
+    """`vcs.repo.Source` over a bare or ordinary repository at `path`. Raises NotFound when there is none.
 
-    def __init__(self, path: str, limits: Limits) -> None:
+    `name` is what messages call it: where things lie on this machine is not for clients.
+    """
+
+    def __init__(self, path: str, name: str, limits: Limits) -> None:
         if not os.path.isdir(path):
-            raise errors.NotFound(f"no repository at {path}", "check the url of the source in the configuration")
+            raise errors.NotFound(
+                f"repository {name} not found", "the source that is configured for it has no such directory"
+            )
         try:
             self._repo = DulwichRepo(path)
         except NotGitRepository as err:
-            raise errors.NotFound(f"{path} is not a Git repository") from err
+            raise errors.NotFound(
+                f"repository {name} not found", "the directory of its source is no repository"
+            ) from err
         except PermissionError as err:
-            raise errors.UpstreamFailed(f"may not read the repository at {path}") from err
+            raise errors.UpstreamFailed(f"may not read the repository {name}") from err
         self._limits = limits
         self.objects = Objects([self._repo.object_store], limits)
 

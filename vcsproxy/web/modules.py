@@ -6,6 +6,7 @@ It turns a raw path into a question and an answer into a reply; what the answer 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from aiohttp import web
@@ -14,7 +15,10 @@ from vcsproxy import errors
 from vcsproxy.mod import proxypath
 from vcsproxy.mod.proxypath import ProxyRequest
 from vcsproxy.proxy.service import Answer
-from vcsproxy.web.respond import PLAIN, Asked, Reply, error_reply, stored_reply
+from vcsproxy.web.respond import NO_STORE, PLAIN, Asked, Reply, error_reply, stored_reply
+
+ONLY_CACHED = "Disable-Module-Fetch"  # a wish of mirrors and tools: answer without fetching anything
+_TRUE = ("1", "t", "true")
 
 
 class Modules(Protocol):
@@ -22,6 +26,10 @@ class Modules(Protocol):
 
     async def answer(self, request: ProxyRequest) -> Answer:
         """What the request gets. Raises errors of every kind."""
+        ...
+
+    async def cached(self, request: ProxyRequest) -> Answer | None:
+        """What is stored already, None if that is nothing. Raises InvalidRequest or Corrupt."""
         ...
 
 
@@ -44,16 +52,38 @@ class FixedModules:
             raise found
         return found
 
+    async def cached(self, request: ProxyRequest) -> Answer | None:
+        found = self.answers.get(request)
+        return found if isinstance(found, Answer) and found.hit else None
+
 
 async def module_reply(modules: Modules, request: web.BaseRequest) -> Reply:
     """Answer a GET or HEAD of a module path. InvalidRequest becomes 404, which lets `go` try its next proxy."""
     try:
         _refuse_query(request)
+        _refuse_sumdb(request.rel_url.raw_path)
         wanted = proxypath.parse(request.rel_url.raw_path)
+        if request.headers.get(ONLY_CACHED, "").lower() in _TRUE:
+            return await _cached(modules, wanted, request)
         answer = await modules.answer(wanted)
     except errors.InvalidRequest as err:
         return error_reply(err, "", bad_request=404)
     return stored_reply(answer.stored, wanted.kind, immutable=answer.immutable, asked=asked_of(request), hit=answer.hit)
+
+
+async def _cached(modules: Modules, wanted: ProxyRequest, request: web.BaseRequest) -> Reply:
+    """Answer from what is stored, or 404 without asking anybody and without anybody keeping that."""
+    answer = await modules.cached(wanted)
+    if answer is None:
+        missing = errors.NotFound(f"{wanted.path}@{wanted.version or wanted.kind.value}: not cached here")
+        reply = error_reply(missing, "")
+        return replace(reply, headers={**reply.headers, "Cache-Control": NO_STORE, "Vary": ONLY_CACHED})
+    return stored_reply(answer.stored, wanted.kind, immutable=True, asked=asked_of(request), hit=True)
+
+
+def _refuse_sumdb(raw_path: str) -> None:
+    if raw_path.startswith("/sumdb/"):
+        raise errors.NotFound("no checksum database is mirrored here", "go asks the database itself then")
 
 
 def _refuse_query(request: web.BaseRequest) -> None:

@@ -38,7 +38,7 @@ def zip_of(files: dict[str, bytes], prefix: str = f"{PATH}@v1.0.0/") -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in files.items():
-            archive.writestr(prefix + name, content)
+            archive.writestr(zipfile.ZipInfo(prefix + name), content)
     return out.getvalue()
 
 

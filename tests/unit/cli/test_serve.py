@@ -33,12 +33,13 @@ class Process:
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    def wait_for(self, event: str) -> dict[str, Any]:
+    def wait_for(self, event: str, number: int = 1) -> dict[str, Any]:
+        """The line of the n-th event of a name."""
         end = time.monotonic() + 30
         while time.monotonic() < end:
-            for line in self.events():
-                if line["event"] == event:
-                    return line
+            found = [line for line in self.events() if line["event"] == event]
+            if len(found) >= number:
+                return found[number - 1]
             assert self.popen.poll() is None, self.log.read_text()
             time.sleep(0.02)
         raise AssertionError(self.log.read_text())
@@ -238,4 +239,4 @@ def test_a_server_and_a_verb_share_the_data(start: Start, config: Path, make_rep
     assert verb.ended() == 0
     status, body = get(f"{server.url}/files.test/m/@v/v1.0.0.zip")
     assert (status, body) == (200, Path(verb.log.read_text().strip()).read_bytes())
-    assert server.events()[-1]["hit"] is True
+    assert server.wait_for("request", 2)["hit"] is True

@@ -167,8 +167,9 @@ def test_hash_of_a_zip_without_go_mod(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no zip", zip_of({}), zip_of({"a": b""}, ""), zip_of({"a": b""}, "a.b/c@main/"), zip_of({"a": b""}, "x@v1.0.0/"),
-     ZIP[: len(ZIP) // 2]],
+    [b"", b"no zip", zip_of({}), zip_of({"a": b""}, ""), zip_of({"a": b""}, "a.b/c@main/"),
+     zip_of({"a": b""}, "x@v1.0.0/"), ZIP[: len(ZIP) // 2]],
+    ids=["empty", "no zip", "no names", "no prefix", "no version", "no module", "half"],
 )  # fmt: skip
 def test_what_is_no_module_zip(run: Run, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.zip").write_bytes(content)
