@@ -1,0 +1,71 @@
+"""What the documents say is so: commands exist, configurations load, defaults are the real ones, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.support.gotool import find_go
+from vcsproxy import config
+from vcsproxy.build.job import Limits
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_readme_fits_one_screen_and_its_make_targets_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 60
+    for target in sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))):
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs/configuration.md"], ids=lambda path: path.name)
+def test_configurations_in_documents_load(document: Path, tmp_path: Path) -> None:
+    for number, text in enumerate(blocks(document, "toml")):
+        file = tmp_path / f"{number}.toml"
+        pem = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
+        file.write_text(text.replace("/etc/ssl/corp.pem", str(pem if pem.exists() else file)))
+        config.load(file)
+
+
+def test_documented_limits_are_the_real_defaults(tmp_path: Path) -> None:
+    text = next(text for text in blocks(ROOT / "docs/configuration.md", "toml") if "[limits]" in text)
+    table = tomllib.loads(text)["limits"]
+    file = tmp_path / "limits.toml"
+    lines = [f"{key} = {value!r}" for key, value in table.items() if key not in ("workers", "queue")]
+    file.write_text("[limits]\n" + "\n".join(lines).replace("'", '"') + "\n")
+    for key, value in config.load(file).limits.of_job().items():
+        assert value == getattr(Limits(), key), key
+
+
+def test_the_first_example_runs(tmp_path: Path) -> None:
+    env = {
+        "PATH": f"{Path(sys.executable).parent}:{find_go().parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "GOTOOLCHAIN": "local",
+        "GOTELEMETRY": "off",
+        "TMPDIR": str(tmp_path),
+    }
+    script = ROOT / "examples/first_steps/run.sh"
+    done = subprocess.run([str(script)], env=env, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "hello from git" in done.stderr
+    assert "corp.example/hello v1.0.0 h1:" in done.stdout
