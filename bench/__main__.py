@@ -1,7 +1,7 @@
 """Cold and warm downloads: `go mod download` through an empty vcsproxy against `go` in direct mode.
 
-Both fetch from the same smart HTTP Git server on loopback. Runs are interleaved; medians and their ratio are printed, and
-the hashes of both must be equal. Without --mirrors, generated repositories are used; with it, chosen public ones.
+Both fetch from the same smart HTTP Git server on loopback. Runs are interleaved; medians and their ratio are printed,
+and the hashes of both must be equal. Without --mirrors, generated repositories are used; with it, chosen public ones.
 """
 
 from __future__ import annotations

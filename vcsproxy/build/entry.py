@@ -5,6 +5,7 @@ Messages on it are nine bytes, a letter and a job number:
 
     J n  (to the server, with one file descriptor)  fork a worker for job n; the job is read from the descriptor
     K n  (to the server)                            kill that worker and everything it started
+    R 0 0 (from the server, four bytes more)        everything is loaded
     X n s (from the server, four bytes more)        the worker of job n has ended with wait status s
 
 On a job's own descriptor a Job comes in and a Result goes out, each as JSON behind its length. A worker that dies
@@ -68,6 +69,7 @@ class ForkServer:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
 
     def serve(self) -> None:
+        self._tell(b"R", 0, 0)
         while True:
             control = self._control.fileno()
             ready, _, _ = select.select([control, self._wake], [], [])
@@ -121,8 +123,11 @@ class ForkServer:
                 return
             _kill_group(pid)  # a transport's helper process must not outlive its worker
             number = self._jobs.pop(pid)
-            with contextlib.suppress(ConnectionError):  # the serving process is gone, and so shall we be
-                self._control.sendall(EXITED.pack(b"X", number, status))
+            self._tell(b"X", number, status)
+
+    def _tell(self, letter: bytes, number: int, status: int) -> None:
+        with contextlib.suppress(ConnectionError):  # the serving process is gone, and so shall we be
+            self._control.sendall(EXITED.pack(letter, number, status))
 
 
 def _work(fd: int) -> NoReturn:

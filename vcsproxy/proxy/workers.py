@@ -43,8 +43,8 @@ class Workers:
         self._server: _ForkServer | None = None
 
     async def start(self) -> None:
-        """Start the fork server now, so that the first request does not wait for it."""
-        self._fork_server()
+        """Start the fork server now, so that the first request does not wait for it. Raises Unavailable if it cannot."""
+        await self._fork_server().ready()
 
     def _fork_server(self) -> _ForkServer:
         if self._server is None or not self._server.alive:
@@ -160,6 +160,7 @@ class _ForkServer:
         self._control.setblocking(False)
         self._buffer = b""
         self._ended: dict[int, asyncio.Future[int]] = {}
+        self._loaded = asyncio.Event()
         loop.add_reader(self._control, self._receive)
         assert self._process.stderr is not None
         self._stderr = self._process.stderr
@@ -169,6 +170,16 @@ class _ForkServer:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None and self._control.fileno() >= 0
+
+    async def ready(self) -> None:
+        """Wait until the fork server has loaded all it needs."""
+        try:
+            async with asyncio.timeout(30):
+                await self._loaded.wait()
+        except TimeoutError:
+            pass
+        if not self._loaded.is_set() or self._control.fileno() < 0:
+            raise errors.Unavailable("the fork server does not start", "see what it says in the log")
 
     def start(self, number: int, channel: socket.socket) -> asyncio.Future[int]:
         """Fork a worker that owns `channel`; the future gets its wait status."""
@@ -208,8 +219,11 @@ class _ForkServer:
             return
         self._buffer += data
         while len(self._buffer) >= EXITED.size:
-            _, number, status = EXITED.unpack(self._buffer[: EXITED.size])
+            letter, number, status = EXITED.unpack(self._buffer[: EXITED.size])
             self._buffer = self._buffer[EXITED.size :]
+            if letter == b"R":
+                self._loaded.set()
+                continue
             ended = self._ended.pop(number, None)
             if ended is not None and not ended.done():
                 ended.set_result(status)
@@ -232,6 +246,7 @@ class _ForkServer:
         for ended in self._ended.values():
             ended.cancel()
         self._ended.clear()
+        self._loaded.set()  # whoever waits for it has waited enough
 
     async def close(self) -> None:
         self._gone()
