@@ -344,10 +344,8 @@ def test_odd_letters_of_a_ref_are_escaped_as_go_escapes_them(go: GoTool, tmp_pat
         assert not set("<>&") & set(answer.decode())
 
 
-@pytest.mark.parametrize("space", ["\x85", "\xa0", "\u2003", "\u2028", "\u3000"], ids=ascii)
+@pytest.mark.parametrize("space", ["\xa0", "\u2028", "\u3000"], ids=ascii)
 def test_a_ref_with_white_space_in_its_name_does_not_exist(go: GoTool, tmp_path: Path, space: str) -> None:
-    """Git allows spaces other than the ASCII one; go takes such a line of the listing for none of a ref."""
-    steps = line(Step(MOD, tags=["v0.1.0", f"v0.3.0{space}"]), Step(MOD, branch=f"a{space}b"), Step(MOD))
-    x = asked(go, tmp_path, steps)
+    """Git allows spaces other than the ASCII one; go cannot read such a line of the listing of refs."""
+    x = asked(go, tmp_path, line(Step(MOD, tags=["v0.1.0"]), Step(MOD, branch=f"a{space}b"), Step(MOD)))
     x.answers({"@main": "v0.1.1-0.{p[main]}", f"@a{space}b": f"unknown revision a{space}b"})
-    x.lists({"": "v0.1.0"})

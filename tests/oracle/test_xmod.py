@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from tests.support.gotool import GoTool, ask
 from vcsproxy import errors
-from vcsproxy.mod import dirhash, gotext, gover, letters, module, modzip, pseudo, semver
+from vcsproxy.mod import dirhash, glob, gotext, gover, letters, module, modzip, pseudo, semver, zipwriter
 
 # ruff: noqa: SIM905 - lists of odd names read better without their quotes
 
@@ -533,7 +533,7 @@ RULES: dict[str, Callable[..., list[str]]] = {
     "CheckPathMajor": checked(module.check_path_major),
     "CanonicalVersion": listed(module.canonical_version),
     "MatchPrefixPatterns": listed(module.match_prefix_patterns),
-    "Match": listed(module.match),
+    "Match": listed(glob.match),
     "semver": lambda v: [boolean(semver.is_valid(v)), *(part(v) for part in SEMVER)],
     "Compare": listed(semver.compare),
     "Sort": lambda *vs: semver.sort(vs),
@@ -765,7 +765,7 @@ def compare_tree(tree: Tree, out: list[str]) -> modzip.Checked:
 
 def write_zip(path: str, version: str, files: Sequence[tuple[str, bytes]]) -> tuple[bytes, str]:
     out = io.BytesIO()
-    writer = modzip.ZipWriter(out, path, version)
+    writer = zipwriter.ZipWriter(out, path, version)
     for name, data in files:
         writer.add(name, data)
     h1 = writer.close()
@@ -861,7 +861,7 @@ def test_raw_entries(oracle: Oracle, tmp_path: Path) -> None:
     content = b"package m\n" * 50
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     with (tmp_path / "zip").open("wb") as out:
-        writer = modzip.ZipWriter(out, "example.com/m", "v1.0.0")
+        writer = zipwriter.ZipWriter(out, "example.com/m", "v1.0.0")
         writer.add_raw("m.go", deflate.compress(content) + deflate.flush(), zlib.crc32(content), len(content))
         writer.add("n.go", iter([content, b"", content]))
         h1 = writer.close()

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from vcsproxy import errors
 from vcsproxy.build.coderepo import Place
-from vcsproxy.mod import gover, modfile, modzip
+from vcsproxy.mod import gover, modfile, modzip, zipwriter
 from vcsproxy.vcs.attributes import AttributeStack
 from vcsproxy.vcs.convert import convert_to_working_tree
 from vcsproxy.vcs.objects import Entry
@@ -62,7 +62,7 @@ class Assembly:
         facts = [modzip.FileFact(name, 0, _kind(source.entry)) for name, source in files]
         checked = modzip.check_files(facts, self._language(sources.get("go.mod")))
         checked.raise_for_problems()
-        writer = modzip.ZipWriter(out, module_path, version)
+        writer = zipwriter.ZipWriter(out, module_path, version)
         room = modzip.MAX_ZIP_FILE
         for fact in checked.valid:
             content = self._content(sources[fact.path])

@@ -43,7 +43,7 @@ class Workers:
         self._server: _ForkServer | None = None
 
     async def start(self) -> None:
-        """Start the fork server now, so that the first request does not wait for it. Raises Unavailable if it cannot."""
+        """Start the fork server now, so that no request waits for it. Raises Unavailable if it cannot."""
         await self._fork_server().ready()
 
     def _fork_server(self) -> _ForkServer:

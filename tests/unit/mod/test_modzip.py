@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from vcsproxy.errors import Corrupt, NotFound
-from vcsproxy.mod import dirhash, modzip
+from vcsproxy.mod import dirhash, modzip, zipwriter
 from vcsproxy.mod.modzip import FileFact, Kind
 
 VENDORED = "file is in vendor directory"
@@ -224,7 +224,7 @@ def test_deep_and_wide_trees() -> None:
 
 def write(*files: tuple[str, bytes], path: str = "example.com/m", version: str = "v1.0.0") -> tuple[bytes, str]:
     out = io.BytesIO()
-    writer = modzip.ZipWriter(out, path, version)
+    writer = zipwriter.ZipWriter(out, path, version)
     for name, data in files:
         writer.add(name, data)
     h1 = writer.close()
@@ -275,7 +275,7 @@ def test_chunks_do_not_count() -> None:
     whole = write(("a", content))
     for size in (1 << 20, 1000):
         out = io.BytesIO()
-        writer = modzip.ZipWriter(out, "example.com/m", "v1.0.0")
+        writer = zipwriter.ZipWriter(out, "example.com/m", "v1.0.0")
         writer.add("a", pieces(size))
         assert writer.close() == whole[1]
         with zipfile.ZipFile(out) as archive:
@@ -293,7 +293,7 @@ def test_writes_to_what_cannot_seek() -> None:
             return 0
 
     out = Pipe()
-    writer = modzip.ZipWriter(out, "example.com/m", "v1.0.0")  # type: ignore[arg-type]
+    writer = zipwriter.ZipWriter(out, "example.com/m", "v1.0.0")  # type: ignore[arg-type]
     writer.add("a", b"x")
     assert (writer.close(), bytes(out.data)) == write(("a", b"x"))[::-1]
 
@@ -306,7 +306,7 @@ def deflated(content: bytes) -> bytes:
 def test_raw_entries() -> None:
     content = b"package m\n" * 300_000
     out = io.BytesIO()
-    writer = modzip.ZipWriter(out, "example.com/m", "v1.0.0")
+    writer = zipwriter.ZipWriter(out, "example.com/m", "v1.0.0")
     writer.add_raw("a", deflated(content), zlib.crc32(content), len(content))
     writer.add_raw("b", deflated(b""), 0, 0)
     assert writer.close() == write(("a", content), ("b", b""))[1]
@@ -332,13 +332,13 @@ def test_raw_entries_that_are_broken() -> None:
         new_writer().add_raw("a", good, crc ^ 1, len(content))
 
 
-def new_writer() -> modzip.ZipWriter:
-    return modzip.ZipWriter(io.BytesIO(), "example.com/m", "v1.0.0")
+def new_writer() -> zipwriter.ZipWriter:
+    return zipwriter.ZipWriter(io.BytesIO(), "example.com/m", "v1.0.0")
 
 
 def test_nothing_is_written_for_a_refused_raw_entry() -> None:
     out = io.BytesIO()
-    writer = modzip.ZipWriter(out, "example.com/m", "v1.0.0")
+    writer = zipwriter.ZipWriter(out, "example.com/m", "v1.0.0")
     with pytest.raises(Corrupt):
         writer.add_raw("a", b"", 0, 1)
     writer.add("b", b"")
