@@ -259,3 +259,22 @@ def test_signals_end_the_server_cleanly(number: int, repos: Path, tmp_path: Path
         assert server.process.wait(30) == 0
         assert "Traceback" not in server.log.read_text()
         assert [path for path in (server.data / "tmp").rglob("*") if path.is_file() and path.name != "lock"] == []
+
+
+def test_who_asks_not_to_fetch_gets_what_is_stored_or_nothing(repos: Path, tmp_path: Path) -> None:
+    """Case 113: no upstream traffic, and nobody may keep the 404."""
+    wish = {"Disable-Module-Fetch": "true"}
+    with GitHost(repos).running() as host:
+        config = f'[[source]]\nroot = "github.com/t/{{repo}}"\nurl = "{host.url}/{{repo}}"\n'
+        with serving(tmp_path / "s", config) as server:
+            for file in ("v1.0.0.info", "v1.0.0.zip", "list", "main.info"):
+                answer = server.get(f"/github.com/t/lib/@v/{file}", headers=wish)
+                assert (answer.status, answer.headers["Cache-Control"]) == (404, "no-store"), file
+                assert answer.headers["Vary"] == "Disable-Module-Fetch"
+            assert host.requests == []
+            assert server.get("/github.com/t/lib/@v/v1.0.0.zip").status == 200
+            for file in ("v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip"):
+                assert server.get(f"/github.com/t/lib/@v/{file}", headers=wish).status == 200
+            assert (
+                server.get("/github.com/t/lib/@v/v1.1.0.info", headers={"Disable-Module-Fetch": "false"}).status == 200
+            )

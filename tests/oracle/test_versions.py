@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle.test_revisions import MOD, asked, day, line
+from tests.support.asked import MOD, asked, day, line
 from tests.support.gotool import GoTool
 from tests.support.history import Step
 from vcsproxy.build.job import Op

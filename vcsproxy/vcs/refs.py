@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from vcsproxy.mod import gotext
+
 HEAD = "HEAD"
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
@@ -33,8 +35,11 @@ class RefTable:
 
     @classmethod
     def of(cls, triples: Iterable[tuple[str, str, str]]) -> RefTable:
-        """From (name, target, peeled or "") in any order; names outside HEAD, heads and tags are dropped."""
-        kept = {n: Ref(t, p or t) for n, t, p in triples if n == HEAD or n.startswith((HEADS, TAGS))}
+        """From (name, target, peeled or "") in any order; names outside HEAD, heads and tags are dropped.
+
+        So are names with white space of any script: go reads `git ls-remote` by words and does not see them.
+        """
+        kept = {n: Ref(t, p or t) for n, t, p in triples if _counts(n)}
         return cls({name: kept[name] for name in sorted(kept, key=lambda n: n.encode("utf-8", "surrogateescape"))})
 
     def __contains__(self, name: str) -> bool:
@@ -58,3 +63,10 @@ class RefTable:
     def tips(self) -> set[str]:
         """Every hash that a ref holds, unpeeled."""
         return {ref.target for ref in self.refs.values()}
+
+
+_SPACE = frozenset(gotext.SPACE)
+
+
+def _counts(name: str) -> bool:
+    return (name == HEAD or name.startswith((HEADS, TAGS))) and _SPACE.isdisjoint(name)
