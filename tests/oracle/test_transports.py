@@ -198,3 +198,11 @@ def test_urls_that_cannot_be_fetched_fail_without_a_program_being_run(
     result = Asker(url, tmp_path / "w")(Op.LIST)
     assert isinstance(result, Failed)
     assert result.error in ("NotFound", "UpstreamFailed")
+
+
+def test_a_pinned_commit_that_is_gone_is_a_refusal(host: GitHost, repo: GitRepo, tmp_path: Path) -> None:
+    """Neither absence nor the bytes of another commit: the version exists and cannot be built any more."""
+    gone = "12" * (len(repo.git("rev-parse", "main")) // 2)
+    result = Asker(host.url + "/x", tmp_path / "w")(Op.ZIP, "v0.1.0", pinned=gone)
+    assert isinstance(result, Failed)
+    assert (result.error, "is gone" in result.message) == ("Refused", True), result

@@ -113,6 +113,7 @@ class Mirror:
         self._listed_at, self._fresh = time.time(), True
         if talk.object_format != self._state.object_format:
             self._save_state(State(object_format=talk.object_format))
+            self._reopen()
         triples = [(name, ref.target, ref.peeled) for name, ref in self._table.refs.items()]
         self._replace("refs.json", {"time": self._listed_at, "url": self._url, "refs": triples})
 
@@ -134,7 +135,7 @@ class Mirror:
             self._objects = None
 
     def fetch_commit(self, name: str, commit: str) -> None:
-        """Bring one commit with its tree. Raises UpstreamFailed when the host does not give it."""
+        """Bring one commit with its tree. Raises UpstreamFailed when the host does not give it, Refused when it is gone."""
         table = self.refs()
         wanted = table.refs[name].target if name in table else commit
         with self._lock():
@@ -150,6 +151,9 @@ class Mirror:
                 # Some hosts give only what a ref names; then the commit comes with everything else.
                 self._fetch_everything(sorted(table.tips()))
         if not self._is_whole(commit):
+            if name not in table:
+                hint = "the version's tag was moved or deleted after the version was first served"
+                raise errors.Refused(f"commit {commit} is gone from the repository", hint)
             raise errors.UpstreamFailed(
                 f"the Git host did not send commit {commit}", "its refs may just have changed; try again"
             )

@@ -86,6 +86,8 @@ class Objects:
     def read(self, oid: str) -> tuple[int, bytes]:
         """(type number, content). Raises MissingObject, or Refused for an object that is broken or too large."""
         name = ObjectID(oid.encode("ascii"))
+        if len(oid) != self.hex_size:
+            raise MissingObject(oid)  # a hash of the other kind: the repository's format is not known yet
         for store in self._stores:
             try:
                 kind, data = store.get_raw(name)
@@ -100,7 +102,7 @@ class Objects:
 
     def __contains__(self, oid: str) -> bool:
         name = ObjectID(oid.encode("ascii"))
-        return any(name in store for store in self._stores)
+        return len(oid) == self.hex_size and any(name in store for store in self._stores)
 
     def commit(self, oid: str) -> Commit:
         """Raises MissingObject, or Refused when the object is no commit."""
