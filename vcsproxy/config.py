@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,7 +103,10 @@ Count = Annotated[int, Field(gt=0, lt=1 << 62)]
 FilePath = Annotated[Path, BeforeValidator(_parse_path)]
 
 
-def _faults(faults: list[tuple[str, str]]) -> None:
+Fault = tuple[str, str]  # key, sentence
+
+
+def _faults(faults: list[Fault]) -> None:
     """Fail a validator with several (key, message) faults of one table."""
     if faults:
         raise PydanticCustomError("faults", "several faults", {"faults": faults})
@@ -130,18 +133,23 @@ class Server(_Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Server:
-        try:
-            host, _ = split_address(self.listen)
-        except ValueError as bad:
-            _faults([("listen", str(bad))])
-        else:
-            if not is_loopback(host) and not self.insecure_public:
-                _faults([("listen", _PUBLIC.format(self.listen))])
+        _faults(_server_faults(dict(self)))
         return self
 
     @property
     def address(self) -> tuple[str, int]:
         return split_address(self.listen)
+
+
+def _server_faults(values: Mapping[str, object]) -> list[Fault]:
+    listen = values.get("listen")
+    if not isinstance(listen, str):
+        return []
+    try:
+        host, _ = split_address(listen)
+    except ValueError as bad:
+        return [("listen", str(bad))]
+    return [] if is_loopback(host) or values.get("insecure_public") is True else [("listen", _PUBLIC.format(listen))]
 
 
 _PUBLIC = (
@@ -160,14 +168,31 @@ class Source(_Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Source:
-        faults = [_named(problem) for problem in self.rule().problems()]
-        faults += [("url", problem) for problem in _url_problems(self.url, _SCHEMES)] if self.url else []
-        faults += [("origin", problem) for problem in _url_problems(self.origin, ())] if self.origin else []
-        _faults(faults)
+        _faults(_source_faults(dict(self)))
         return self
 
     def rule(self) -> SourceRule:
         return SourceRule(self.root, self.url, self.origin, self.subdir)
+
+
+def _source_faults(values: Mapping[str, object]) -> list[Fault]:
+    root, url, origin, subdir = (_text(values, key) for key in ("root", "url", "origin", "subdir"))
+    known = {"root": "x.y", "url": "https://x.y/z"}  # what is missing or no text is told elsewhere
+    faults = [
+        _named(problem) for problem in SourceRule(root or known["root"], url or known["url"], origin, subdir).problems()
+    ]
+    first = root.partition("/")[0]
+    if root and "." not in first and "{" not in first:
+        faults.append(("root", f"{root!r} is no module path: its first element needs a dot"))
+    faults += [("url", problem) for problem in _url_problems(url, _SCHEMES)] if url else []
+    faults += [("origin", problem) for problem in _url_problems(origin, ())] if origin else []
+    faults += [(key, f"{key} is empty") for key in ("root", "url") if values.get(key) == ""]
+    return faults
+
+
+def _text(values: Mapping[str, object], key: str) -> str:
+    value = values.get(key, "")
+    return value if isinstance(value, str) else ""
 
 
 _SCHEMES = ("https", "http", "file", "ssh")
@@ -219,15 +244,20 @@ class Host(_Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Host:
-        faults = []
-        if not _is_host_name(self.name):
-            faults.append(("name", f"{self.name[:80]!r} is not a host name in lower case"))
-        if self.connect and not _is_dialable(self.connect):
-            faults.append(("connect", f"{self.connect[:80]!r} is not IP-ADDRESS:PORT"))
-        if self.ca is not None and (problem := _ca_problem(self.ca)):
-            faults.append(("ca", problem))
-        _faults(faults)
+        _faults(_host_faults(dict(self)))
         return self
+
+
+def _host_faults(values: Mapping[str, object]) -> list[Fault]:
+    name, connect, ca = _text(values, "name"), _text(values, "connect"), values.get("ca")
+    faults = []
+    if "name" in values and not _is_host_name(name):
+        faults.append(("name", f"{name[:80]!r} is not a host name in lower case"))
+    if connect and not _is_dialable(connect):
+        faults.append(("connect", f"{connect[:80]!r} is not IP-ADDRESS:PORT"))
+    if isinstance(ca, str | Path) and str(ca) and (problem := _ca_problem(Path(ca))):
+        faults.append(("ca", problem))
+    return faults
 
 
 def _is_host_name(name: str) -> bool:
@@ -260,7 +290,7 @@ class Limits(_Settings):
     connect: Duration | None = None
     idle: Duration | None = None
     cpu: WholeSeconds | None = None
-    memory: Size | None = None
+    memory: Annotated[Size, Field(ge=64 << 20)] | None = None
     file: Size | None = None
     pack: Size | None = None
     objects: Count | None = None
@@ -271,7 +301,7 @@ class Limits(_Settings):
     tree_depth: Count | None = None
     commits: Count | None = None
     page: Size | None = None
-    workers: Count = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    workers: Annotated[int, Field(gt=0, le=1024)] = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
     queue: Annotated[int, Field(ge=0, le=100_000)] = 256
 
     def of_job(self) -> dict[str, Any]:
@@ -313,7 +343,14 @@ class Settings(_Settings):
     @model_validator(mode="after")
     def _check(self) -> Settings:
         names = [host.name for host in self.host]
-        _faults([(f"host[{i}].name", f"{n} is named twice") for i, n in enumerate(names) if n in names[:i]])
+        roots = [source.root for source in self.source]
+        faults = [(f"host[{i}].name", f"{n} is named twice") for i, n in enumerate(names) if n in names[:i]]
+        faults += [
+            (f"source[{i}].root", f"{r} is named twice; the first match wins, so this one never would")
+            for i, r in enumerate(roots)
+            if r in roots[:i]
+        ]
+        _faults(faults)
         return self
 
 
@@ -345,7 +382,24 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, object]]
     try:
         return Settings.model_validate(document)
     except ValidationError as err:
-        raise ConfigError([fault for detail in err.errors() for fault in _describe(detail)]) from None
+        found = [fault for detail in err.errors() for fault in _describe(detail)]
+        raise ConfigError(list(dict.fromkeys([*found, *_hidden_faults(document)]))) from None
+
+
+def _hidden_faults(document: Table) -> Iterator[str]:
+    """What pydantic does not get to say of a table in which one key alone is wrong already."""
+    tables: list[tuple[str, object, Callable[[Mapping[str, object]], list[Fault]]]]
+    tables = [("server", document.get("server"), _server_faults)]
+    tables += [(f"source[{i}]", entry, _source_faults) for i, entry in _entries(document, "source")]
+    tables += [(f"host[{i}]", entry, _host_faults) for i, entry in _entries(document, "host")]
+    for where, table, check in tables:
+        if isinstance(table, dict):
+            yield from (f"{where}.{key}: {message}" if key else f"{where}: {message}" for key, message in check(table))
+
+
+def _entries(document: Table, name: str) -> Iterator[tuple[int, object]]:
+    entries = document.get(name)
+    return enumerate(entries if isinstance(entries, list) else ())
 
 
 def _read(file: Path) -> Table:

@@ -235,7 +235,7 @@ def test_private_addresses_are_not_contacted_unless_named(tmp_path: Path) -> Non
             answer = server.get(f"/{path}/@v/v1.0.0.info")
             assert answer.status in (404, 502), answer.data
             if answer.status == 502:
-                assert b"not a public address" in answer.data or b"resolve" in answer.data
+                assert b"not at a public address" in answer.data or b"resolve" in answer.data
 
 
 @pytest.mark.parametrize(
@@ -278,3 +278,40 @@ def test_who_asks_not_to_fetch_gets_what_is_stored_or_nothing(repos: Path, tmp_p
             assert (
                 server.get("/github.com/t/lib/@v/v1.1.0.info", headers={"Disable-Module-Fetch": "false"}).status == 200
             )
+
+
+def test_names_of_nothing_leave_nothing_behind(repos: Path, tmp_path: Path) -> None:
+    """Anybody can ask for repositories that are not there; they must not fill the disk."""
+    with GitHost(repos).running() as host:
+        host.script = lambda handler: "junk" in handler.path and handler.reply(404, {}, b"") is None
+        config = f'[[source]]\nroot = "github.com/t/{{repo}}"\nurl = "{host.url}/{{repo}}"\n'
+        with serving(tmp_path / "s", config) as server:
+            for number in range(5):
+                assert server.get(f"/github.com/t/junk{number}/@v/list").status == 404
+            assert list((server.data / "mirrors").iterdir()) == []
+            assert server.get("/github.com/t/lib/@v/list").status == 200
+            assert len(list((server.data / "mirrors").iterdir())) == 1
+
+
+def test_a_version_that_a_list_names_is_not_denied_by_an_older_answer(tmp_path: Path) -> None:
+    repo = build(tmp_path / "repos" / "lib", [Step(LIB, tags=["v1.0.0"])])
+    config = f'[[source]]\nroot = "github.com/t/{{repo}}"\nurl = "file://{tmp_path}/repos/{{repo}}"\n'
+    config += '[freshness]\nnegative = "1h"\n'
+    with serving(tmp_path / "s", config) as server:
+        assert server.get("/github.com/t/lib/@v/v1.1.0.info").status == 404
+        repo.tag("v1.1.0", repo.git("rev-parse", "main"))
+        assert server.get("/github.com/t/lib/@v/v1.1.0.info").status == 404
+        assert b"v1.1.0" in server.get("/github.com/t/lib/@v/list").data
+        assert server.get("/github.com/t/lib/@v/v1.1.0.info").status == 200
+
+
+def test_a_missing_directory_of_repositories_is_no_absence(repos: Path, tmp_path: Path) -> None:
+    """A disk that is not mounted must not send go on to the next proxy; and clients need not know our paths."""
+    config = f'[[source]]\nroot = "a.test/{{repo}}"\nurl = "file://{tmp_path}/nomount/{{repo}}"\n'
+    config += f'[[source]]\nroot = "b.test/{{repo}}"\nurl = "file://{repos}/{{repo}}"\n'
+    with serving(tmp_path / "s", config) as server:
+        for path, status in (("a.test/x", 502), ("b.test/nothing", 404)):
+            answer = server.get(f"/{path}/@v/list")
+            assert answer.status == status
+            assert str(tmp_path.parent).encode() not in answer.data
+        assert "URL" not in server.info("b.test/app", "v0.3.0")["Origin"]

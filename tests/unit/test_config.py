@@ -356,3 +356,38 @@ def test_a_host_is_named_once(tmp_path: Path) -> None:
 def test_a_ca_file_must_hold_certificates(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     assert "holds no PEM certificates" in one_fault(tmp_path, '[[host]]\nname = "a.example"\nca = "ca.pem"')
+
+
+def test_a_wrong_key_hides_no_other_fault(tmp_path: Path) -> None:
+    """Every fault at once, also in a table where one key alone is wrong already."""
+    file = tmp_path / "c.toml"
+    file.write_text(
+        '[server]\nlisten = "127.0.0.1"\ndata = ""\n'
+        '[[source]]\nroot = "github.com/{o}/{r}"\nurl = "ftp://x/{o}/{rep}"\norign = "x"\n'
+        '[[source]]\nurl = "https://user:word@x.y/z"\n'
+        '[[source]]\nroot = "foo"\nurl = "https://x.y/z"\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        config.load(file)
+    faults = "\n".join(caught.value.faults)
+    for part in (
+        "server.data", "server.listen", "source[0].orign: unknown key", "source[0].url: scheme 'ftp'", "{rep}",
+        "source[1].root: is required", "source[1].url: must not contain a password", "source[2].root",
+    ):  # fmt: skip
+        assert part in faults, faults
+    assert "word@" not in faults
+
+
+@pytest.mark.parametrize("text", ['[limits]\nmemory = "1"\n', "[limits]\nworkers = 100000\n"])
+def test_limits_that_cannot_work_are_faults(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError):
+        config.load(file)
+
+
+def test_a_root_that_comes_twice_is_a_fault(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[[source]]\nroot = "a.b/c"\nurl = "https://x.y/z"\n' * 2)
+    with pytest.raises(ConfigError, match="named twice"):
+        config.load(file)

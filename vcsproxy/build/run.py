@@ -77,7 +77,7 @@ def _run(job: Job) -> Result:
 def _open(job: Job, root: RepoRoot) -> Iterator[LocalSource | Mirror]:
     url = urlsplit(root.url)
     if url.scheme == "file":
-        source: LocalSource | Mirror = LocalSource(unquote(url.path), root.origin, job.limits)
+        source: LocalSource | Mirror = LocalSource(unquote(url.path), root.origin or root.root, job.limits)
     else:
         source = Mirror.open(root.url, job.mirrors, job.hosts, job.limits, job.refs_ttl)
     try:

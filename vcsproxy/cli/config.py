@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: file, faults, settings.")
 @click.pass_context
 def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
-    """Read a configuration file as `vcsproxy serve` would, and say all that is wrong with it, or what it means.
+    """Say all that is wrong with a configuration file, or what it means.
 
     Without FILE: the one that `serve` would find. Tables are counted from 0: source[2] is the third [[source]].
 
@@ -33,6 +34,7 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
     Example:
         vcsproxy config check /etc/vcsproxy.toml
     """
+    from vcsproxy.build.job import Limits  # noqa: PLC0415
     from vcsproxy.config import find, load  # noqa: PLC0415
 
     used = file or find()
@@ -45,6 +47,7 @@ def check(ctx: click.Context, file: Path | None, as_json: bool) -> None:
         ctx.exit(FAILED)
     if as_json:
         shown = settings.model_dump(mode="json", exclude_none=True)
+        shown["limits"] = {**asdict(Limits()), **shown["limits"]}
         click.echo(json.dumps({"file": _name(used), "faults": [], "settings": shown}, indent=2))
     else:
         click.echo(_summary(used, settings), nl=False)

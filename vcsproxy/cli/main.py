@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -48,6 +49,7 @@ class Verbs(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run, and end the process with one of our exit codes."""
         extra["standalone_mode"] = False
+        _open_standard_streams()
         try:
             code = super().main(*args, **extra)
         except errors.VCSProxyError as err:
@@ -58,7 +60,19 @@ class Verbs(click.Group):
             code = err.exit_code
         except click.Abort:
             code = INTERRUPTED
+        except OSError as err:
+            say_error(errors.VCSProxyError(f"cannot write the output: {err.strerror or err}"))
+            os._exit(FAILED)  # the interpreter would try to write what is left, and say so in its own words
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_standard_streams() -> None:
+    """Descriptors 0, 1 and 2 that whoever started us has closed: the next file opened must not become one of them."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 @click.group(cls=Verbs, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -29,7 +29,7 @@ class RepoRoot:
     """A repository and the module path prefix that stands for its root (or for its `subdir`).
 
     `url` is what to fetch and may hold a user name; `origin` is what Origin.URL tells clients, by default `url` without
-    user information; `source` is the root pattern of the configured source that decided, or "".
+    user information, nothing for a file URL; `source` is the root pattern of the configured source that decided, or "".
     """
 
     root: str
@@ -39,7 +39,8 @@ class RepoRoot:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if not self.origin:
+        # Where things lie on this machine is nobody else's business.
+        if not self.origin and not self.url.startswith("file:"):
             object.__setattr__(self, "origin", without_userinfo(self.url))
 
 

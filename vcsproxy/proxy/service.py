@@ -28,7 +28,8 @@ from vcsproxy.store import Artifacts, Kind, Store, Stored
 log = structlog.get_logger()
 
 _REFUSED_TTL = 600.0  # seconds; the same commit breaks the same limit again
-_MAX_KNOWN_FAILURES = 10_000
+_MAX_KNOWN_PATHS = 10_000
+_MAX_KNOWN_FAILURES = 100  # of one path
 _CLIENTS_OWN = ("upgrade", "patch", "none")  # queries that go answers from the list and never sends
 _KINDS = {Wanted.INFO: Kind.INFO, Wanted.MOD: Kind.MOD, Wanted.ZIP: Kind.ZIP}
 
@@ -49,6 +50,17 @@ class Answer:
     stored: Stored
     immutable: bool
     hit: bool = False
+
+
+Key = tuple[str, *tuple[Hashable, ...]]  # module path and what is asked of it
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An answer not to look for again before `until`, in seconds of the monotonic clock."""
+
+    until: float
+    error: errors.VCSProxyError
 
 
 class Service:
@@ -75,7 +87,7 @@ class Service:
         self._negative_ttl = negative_ttl
         self._go_limit = go_limit
         self._flight: Flight[Answer] = Flight()
-        self._failures: dict[Hashable, tuple[float, errors.VCSProxyError]] = {}
+        self._failures: dict[str, dict[Hashable, _Failure]] = {}  # by module path
 
     async def close(self, seconds: float = 30.0) -> None:
         """Let running builds end, for a bounded time."""
@@ -110,27 +122,37 @@ class Service:
 
     # ---- work, each once at a time
 
-    async def _once(self, key: Hashable, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        known = self._failures.get(key)
-        if known is not None and known[0] > time.monotonic():
-            raise type(known[1])(known[1].message, known[1].hint)
+    async def _once(self, key: Key, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        known = self._failures.get(key[0], {}).get(key)
+        if known is not None and known.until > time.monotonic():
+            raise type(known.error)(known.error.message, known.error.hint)
         try:
             return await self._flight.once(key, work)
         except (errors.NotFound, errors.Refused) as err:
             self._remember(key, err)
             raise
 
-    def _remember(self, key: Hashable, err: errors.VCSProxyError) -> None:
+    def _remember(self, key: Key, err: errors.VCSProxyError) -> None:
         """Proven absence for seconds, a broken limit for minutes; trouble with the host never."""
         ttl = self._negative_ttl if isinstance(err, errors.NotFound) else _REFUSED_TTL
-        if len(self._failures) >= _MAX_KNOWN_FAILURES:
+        if len(self._failures) >= _MAX_KNOWN_PATHS:
             self._failures.clear()
-        self._failures[key] = (time.monotonic() + ttl, err)
+        mine = self._failures.setdefault(key[0], {})
+        if len(mine) >= _MAX_KNOWN_FAILURES:
+            mine.clear()
+        mine[key] = _Failure(time.monotonic() + ttl, err)
+
+    def _forget_absences(self, path: str) -> None:
+        """A list was just read anew: what it names must not be denied by an older answer."""
+        mine = self._failures.get(path, {})
+        for key in [key for key, failure in mine.items() if isinstance(failure.error, errors.NotFound)]:
+            del mine[key]
 
     async def _list(self, path: str) -> Answer:
         listed = await self._workers.run(self._job(Op.LIST, path))
         if not isinstance(listed, Listed):
             raise errors.Corrupt("a worker answered another question")
+        self._forget_absences(path)
         return _transient("".join(version + "\n" for version in listed.versions).encode())
 
     async def _resolve(self, path: str, query: str, op: Op) -> Answer:

@@ -98,7 +98,7 @@ class Workers:
 def _too_slow(job: Job) -> errors.DeadlineExceeded:
     return errors.DeadlineExceeded(
         f"building {job.path} took longer than {job.limits.wall:g} s",
-        "raise limits.wall, or see whether the Git host is slow",
+        "try again; the server's operator can raise limits.wall",
     )
 
 

@@ -63,15 +63,9 @@ class Guard:
             address, _, rule_port = rule.connect.rpartition(":")
             return self._connect(name, [(address.strip("[]"), int(rule_port))])
         found = self._resolve(name, port)
-        if rule is None:
-            private = [
-                address for address, _ in found if not is_public(ipaddress.ip_address(address.partition("%")[0]))
-            ]
-            if private:
-                raise errors.UpstreamFailed(
-                    f"{name} is at {private[0]}, which is not a public address",
-                    f'if it may be reached, name the host in the configuration: [[host]] name = "{name}"',
-                )
+        if rule is None and not all(is_public(ipaddress.ip_address(a.partition("%")[0])) for a, _ in found):
+            hint = f'if it may be reached, name the host in the configuration: [[host]] name = "{name}"'
+            raise errors.UpstreamFailed(f"{name} is not at a public address", hint)
         return self._connect(name, found)
 
     def _resolve(self, name: str, port: int) -> list[tuple[str, int]]:
@@ -80,7 +74,9 @@ class Guard:
         except (OSError, UnicodeError) as err:
             if isinstance(err, socket.gaierror) and err.errno == socket.EAI_NONAME and self.host(name) is None:
                 # The name server says that there is no such host. Of a host that the operator named, that is trouble.
-                raise errors.NotFound(f"no such host {name}", "check the spelling of the module path") from err
+                raise errors.NotFound(
+                    f"no such host {name}", "is the module path spelled right, and does DNS work on the server?"
+                ) from err
             raise errors.UpstreamFailed(f"cannot resolve host {name}: {getattr(err, 'strerror', err)}") from err
         return list(dict.fromkeys((str(entry[4][0]), port) for entry in found))
 
@@ -94,7 +90,10 @@ class Guard:
                 continue
             sock.settimeout(self.limits.idle)
             return sock
-        raise errors.UpstreamFailed(f"cannot connect to {name}: {problem}") from problem
+        why = getattr(problem, "strerror", None) or problem
+        raise errors.UpstreamFailed(
+            f"cannot connect to {name}:{addresses[0][1]}: {why}", "is the host up?"
+        ) from problem
 
 
 class Meter:

@@ -93,7 +93,9 @@ def _guarded(scheme: str, guard: Guard) -> Any:
 def explain(err: Exception, host: str) -> errors.VCSProxyError:
     """An urllib3 error in one short sentence."""
     if isinstance(err, urllib3.exceptions.ReadTimeoutError):
-        return errors.DeadlineExceeded(f"{host} stopped answering")
+        return errors.DeadlineExceeded(
+            f"{host} stopped answering", "try again; the server's operator can raise limits.idle"
+        )
     cause: BaseException = err
     while isinstance(cause, urllib3.exceptions.HTTPError):
         inner = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__

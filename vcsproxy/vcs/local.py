@@ -19,22 +19,24 @@ from vcsproxy.vcs.refs import TAGS, RefTable
 
 
 class LocalSource:
-    """`vcs.repo.Source` over a bare or ordinary repository at `path`. Raises NotFound when there is none.
+    """`vcs.repo.Source` over a bare or ordinary repository at `path`.
+
+    Raises NotFound when only that directory is missing, UpstreamFailed when the one above it is missing too or when it
+    holds no repository.
 
     `name` is what messages call it: where things lie on this machine is not for clients.
     """
 
     def __init__(self, path: str, name: str, limits: Limits) -> None:
         if not os.path.isdir(path):
-            raise errors.NotFound(
-                f"repository {name} not found", "the source that is configured for it has no such directory"
-            )
+            if os.path.isdir(os.path.dirname(os.path.abspath(path))):
+                raise errors.NotFound(f"repository {name} not found")
+            # Nothing proves absence where a whole disk may be missing.
+            raise errors.UpstreamFailed(f"repository {name} cannot be read", "the directory of its source is missing")
         try:
             self._repo = DulwichRepo(path)
         except NotGitRepository as err:
-            raise errors.NotFound(
-                f"repository {name} not found", "the directory of its source is no repository"
-            ) from err
+            raise errors.UpstreamFailed(f"repository {name} cannot be read: no Git repository") from err
         except PermissionError as err:
             raise errors.UpstreamFailed(f"may not read the repository {name}") from err
         self._limits = limits

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -66,11 +67,9 @@ class Mirror:
 
     @classmethod
     def open(cls, url: str, mirrors: str, hosts: Sequence[Host], limits: Limits, refs_ttl: float) -> Mirror:
-        """The mirror of a URL below `mirrors`; nothing is fetched yet."""
+        """The mirror of a URL below `mirrors`; nothing is fetched or written yet."""
         guard = Guard(hosts, limits)
         directory = os.path.join(mirrors, sha256(url.encode()).hexdigest()[:40])
-        for part in ("objects/pack", "objects/info", "history/pack", "history/info"):
-            os.makedirs(os.path.join(directory, part), mode=0o700, exist_ok=True)
         mirror = cls(url, directory, guard, refs_ttl)
         mirror._load()
         return mirror
@@ -108,8 +107,14 @@ class Mirror:
         return 0 <= time.time() - self._listed_at < ttl
 
     def _list(self) -> None:
-        talk = self._conversation()
-        self._table = talk.refs()
+        try:
+            talk = self._conversation()
+            self._table = talk.refs()
+        except errors.VCSProxyError:
+            if self._listed_at == 0:
+                shutil.rmtree(self._directory, ignore_errors=True)  # anybody can name a repository that is not there
+            raise
+        self._make_directories()
         self._listed_at, self._fresh = time.time(), True
         if talk.object_format != self._state.object_format:
             self._save_state(State(object_format=talk.object_format))
@@ -135,7 +140,7 @@ class Mirror:
             self._objects = None
 
     def fetch_commit(self, name: str, commit: str) -> None:
-        """Bring one commit with its tree. Raises UpstreamFailed when the host does not give it, Refused when it is gone."""
+        """Bring one commit with its tree. Raises UpstreamFailed when it is not given, Refused when it is gone."""
         table = self.refs()
         wanted = table.refs[name].target if name in table else commit
         with self._lock():
@@ -234,14 +239,32 @@ class Mirror:
 
     # ---- files
 
+    def _make_directories(self) -> None:
+        for part in ("objects/pack", "objects/info", "history/pack", "history/info"):
+            os.makedirs(os.path.join(self._directory, part), mode=0o700, exist_ok=True)
+
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """Exclusive among all processes of this machine; freed by the kernel if we die."""
-        fd = os.open(os.path.join(self._directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._open_locked()
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
+            os.close(fd)
+
+    def _open_locked(self) -> int:
+        """The lock file, locked, and not one that its last holder has removed with the directory."""
+        path = os.path.join(self._directory, "lock")
+        while True:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.fstat(fd).st_ino == os.stat(path).st_ino:
+                    return fd
             os.close(fd)
 
     def _load(self) -> None:

@@ -155,7 +155,7 @@ ODD = [
     "/github.com/gr%c3%bc%c3%9fe/@v/list", "/github.com/a b/@v/list".replace(" ", "%20"), f"{BASE}/@v/-x.info",
     f"{BASE}/@v/--upload-pack=x.info", f"{BASE}/@v/HEAD@%7b1%7d.info", f"{BASE}/@v/:%2fx.info", f"{BASE}/@v/a..b.info",
     "/con/@v/list", "/-x.example/@v/list", "/a.example/" + "x" * 3000 + "/@v/list", f"{BASE}/@v/list;x",
-    "/sumdb/sum.golang.org/supported", "/favicon.ico", "/robots.txt", "/.well-known/x", "/C:/Windows/@v/list",
+     "/favicon.ico", "/robots.txt", "/.well-known/x", "/C:/Windows/@v/list",
 ]  # fmt: skip
 
 
