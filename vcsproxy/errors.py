@@ -91,5 +91,5 @@ class ConfigError(VCSProxyError):
     """The configuration cannot be used; `faults` has every fault found, each with its key path."""
 
     def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults), "mend the configuration and start again")
+        super().__init__("; ".join(faults), "mend these and try again")
         self.faults = tuple(faults)

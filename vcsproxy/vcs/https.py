@@ -109,4 +109,7 @@ def explain(err: Exception, host: str) -> errors.VCSProxyError:
             f"the certificate of {host} is not trusted: {cause.verify_message}",
             'if it has an authority of its own, name it: [[host]] ca = "FILE"',
         )
-    return errors.UpstreamFailed(f"the connection to {host} failed: {cause}")
+    if isinstance(cause, ssl.SSLError):
+        why = (cause.reason or str(cause)).replace("_", " ").lower()
+        return errors.UpstreamFailed(f"TLS with {host} failed: {why}", "does it speak https on this port?")
+    return errors.UpstreamFailed(f"the connection to {host} failed: {getattr(cause, 'strerror', None) or cause}")
