@@ -218,6 +218,9 @@ def test_discovery_over_https(go: GoTool, repos: Path, tmp_path: Path) -> None:
             assert server.info("meta.test/lib", "v1.0.0")["Origin"]["URL"] == "https://git.test/lib"
             assert server.info("meta.test/lib/v2", "v2.0.0")["Version"] == "v2.0.0"
             assert server.info("meta.test/apps", "v0.1.0")["Origin"]["Subdir"] == "tools"
+            pages = host.count("go-get=1")
+            assert server.get("/meta.test/lib/@v/v1.0.0.zip").status == 200
+            assert host.count("go-get=1") == pages, "a page is believed for some minutes"
             expected = {
                 "split/x": (404, "disagree about go-import"), "none": (404, "no go-import meta tags"), "down": (502, ""),
                 "plain": (403, "over http"), "local": (404, "file scheme disallowed"), "svn": (404, "GOVCS disallows using svn"),

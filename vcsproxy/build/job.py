@@ -85,6 +85,7 @@ class Listed:
     """The versions of a module, sorted by semver; may be empty for a module without release tags."""
 
     versions: tuple[str, ...]
+    root: RepoRoot | None = None  # the repository, when the job had to find it
     kind: Literal["listed"] = "listed"
 
 
@@ -104,6 +105,7 @@ class Built:
     zip: str = ""
     zip_h1: str = ""
     omitted: int = 0  # files that Go's rules leave out of the zip
+    root: RepoRoot | None = None  # the repository, when the job had to find it
     kind: Literal["built"] = "built"
 
 

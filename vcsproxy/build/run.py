@@ -56,12 +56,18 @@ def _too_big(job: Job) -> Failed:
 
 
 def _run(job: Job) -> Result:
-    root = job.target if isinstance(job.target, RepoRoot) else resolve(job.target, job.hosts, job.limits)
+    if isinstance(job.target, RepoRoot):
+        return _ask(job, job.target)
+    root = resolve(job.target, job.hosts, job.limits)
+    return replace(_ask(job, root), root=root)
+
+
+def _ask(job: Job, root: RepoRoot) -> Built | Listed:
     code = code_root(job.path, root)
     with _open(job, root) as source:
         answer = _ANSWERS[job.op]
 
-        def attempt() -> Result:
+        def attempt() -> Built | Listed:
             return answer(job, CodeRepo(Repo(source, job.limits), root, code), Repo(source, job.limits))
 
         try:
@@ -86,17 +92,17 @@ def _open(job: Job, root: RepoRoot) -> Iterator[LocalSource | Mirror]:
         source.close()
 
 
-def _list(job: Job, code: CodeRepo, repo: Repo) -> Result:
+def _list(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
     if not code.exists():
         raise code.no_matching_versions()
     return Listed(tuple(code.versions))
 
 
-def _latest(job: Job, code: CodeRepo, repo: Repo) -> Result:
+def _latest(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
     return _built(code, code.latest())
 
 
-def _info(job: Job, code: CodeRepo, repo: Repo) -> Result:
+def _info(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
     found = code.stat(job.query)
     built = _built(code, found)
     return built if found.version == job.query else replace(built, answer=code.info(found, asked=True))
@@ -107,7 +113,7 @@ def _built(code: CodeRepo, found: Version) -> Built:
     return Built(found.version, info, info, code.gomod(found.version))
 
 
-def _zip(job: Job, code: CodeRepo, repo: Repo) -> Result:
+def _zip(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
     if job.pinned:
         found = Version(job.query, repo.commit_at(job.pinned, ""))
         place = code.find_dir_at(job.pinned, job.pinned, job.query)
@@ -131,7 +137,7 @@ def _check_go_limit(job: Job, place: Place) -> None:
         raise errors.NotFound(f"{job.path}@{job.query} requires go >= {needed} (running go {job.go_limit})")
 
 
-_ANSWERS: dict[Op, Callable[[Job, CodeRepo, Repo], Result]] = {
+_ANSWERS: dict[Op, Callable[[Job, CodeRepo, Repo], Built | Listed]] = {
     Op.LIST: _list,
     Op.LATEST: _latest,
     Op.INFO: _info,

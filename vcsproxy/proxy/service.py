@@ -6,6 +6,7 @@ commit, and bytes that differ from what is stored are refused. A hit touches nei
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
@@ -21,15 +22,15 @@ from vcsproxy.build.job import Built, Host, Job, Limits, Listed, Op
 from vcsproxy.mod import module, semver
 from vcsproxy.mod.proxypath import Kind as Wanted
 from vcsproxy.mod.proxypath import ProxyRequest
-from vcsproxy.mod.reporoot import SourceRule, static_root
+from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot, SourceRule, static_root
 from vcsproxy.proxy.flight import Flight
 from vcsproxy.store import Artifacts, Kind, Store, Stored
 
 log = structlog.get_logger()
 
 _REFUSED_TTL = 600.0  # seconds; the same commit breaks the same limit again
-_MAX_KNOWN_PATHS = 10_000
-_MAX_KNOWN_FAILURES = 100  # of one path
+_MAX_KNOWN = 10_000  # failures, and roots
+_ROOT_TTL = 600.0  # seconds that a go-import page is believed
 _CLIENTS_OWN = ("upgrade", "patch", "none")  # queries that go answers from the list and never sends
 _KINDS = {Wanted.INFO: Kind.INFO, Wanted.MOD: Kind.MOD, Wanted.ZIP: Kind.ZIP}
 
@@ -88,6 +89,8 @@ class Service:
         self._go_limit = go_limit
         self._flight: Flight[Answer] = Flight()
         self._failures: dict[str, dict[Hashable, _Failure]] = {}  # by module path
+        self._failure_count = 0
+        self._roots: dict[str, tuple[float, RepoRoot]] = {}  # by module path: what a go-import page said
 
     async def close(self, seconds: float = 30.0) -> None:
         """Let running builds end, for a bounded time."""
@@ -135,12 +138,11 @@ class Service:
     def _remember(self, key: Key, err: errors.VCSProxyError) -> None:
         """Proven absence for seconds, a broken limit for minutes; trouble with the host never."""
         ttl = self._negative_ttl if isinstance(err, errors.NotFound) else _REFUSED_TTL
-        if len(self._failures) >= _MAX_KNOWN_PATHS:
+        self._failure_count += 1
+        if self._failure_count > _MAX_KNOWN:
             self._failures.clear()
-        mine = self._failures.setdefault(key[0], {})
-        if len(mine) >= _MAX_KNOWN_FAILURES:
-            mine.clear()
-        mine[key] = _Failure(time.monotonic() + ttl, err)
+            self._failure_count = 1
+        self._failures.setdefault(key[0], {})[key] = _Failure(time.monotonic() + ttl, err)
 
     def _forget_absences(self, path: str) -> None:
         """A list was just read anew: what it names must not be denied by an older answer."""
@@ -149,7 +151,7 @@ class Service:
             del mine[key]
 
     async def _list(self, path: str) -> Answer:
-        listed = await self._workers.run(self._job(Op.LIST, path))
+        listed = await self._run(self._job(Op.LIST, path))
         if not isinstance(listed, Listed):
             raise errors.Corrupt("a worker answered another question")
         self._forget_absences(path)
@@ -157,11 +159,8 @@ class Service:
 
     async def _resolve(self, path: str, query: str, op: Op) -> Answer:
         built = await self._build(self._job(op, path, query))
-        try:
+        with contextlib.suppress(errors.ModuleChanged):  # what was there first is what is served
             await self._publish(path, built)
-        except errors.ModuleChanged:
-            if built.version == query:
-                raise
         stored = await self._store.find(path, built.version, Kind.INFO)
         if stored is None or stored.data is None:
             raise errors.Corrupt(f"{path}@{built.version} was published and is not there")
@@ -184,18 +183,42 @@ class Service:
         try:
             built = await self._build(self._job(Op.ZIP, path, version, pinned=pinned, workspace=workspace))
             await self._publish(path, built, known.data if known is not None else None)
+        except errors.ModuleChanged:
+            stored = await self._store.find(path, version, Kind.ZIP)
+            if stored is None:
+                raise
+        else:
+            stored = await self._store.find(path, version, Kind.ZIP)
         finally:
             await self._store.discard(workspace)
-        stored = await self._store.find(path, version, Kind.ZIP)
         if stored is None:
             raise errors.Corrupt(f"{path}@{version} was published and is not there")
         return Answer(stored, immutable=True)
 
     async def _build(self, job: Job) -> Built:
-        built = await self._workers.run(job)
+        built = await self._run(job)
         if not isinstance(built, Built) or not semver.is_valid(built.version):
             raise errors.Corrupt("a worker answered another question")
         return built
+
+    async def _run(self, job: Job) -> Built | Listed:
+        """Run a job, and believe for a while what it found out about where the repository is."""
+        try:
+            result = await self._workers.run(job)
+        except errors.VCSProxyError:
+            self._roots.pop(job.path, None)
+            raise
+        # The worker has read hostile bytes: it may name a host to ask, never a file or a command.
+        if result.root is not None and result.root.url.startswith("https://"):
+            if len(self._roots) >= _MAX_KNOWN:
+                self._roots.clear()
+            self._roots[job.path] = (time.monotonic() + _ROOT_TTL, result.root)
+        return result
+
+    def _target(self, path: str) -> RepoRoot | Discover | Probe:
+        target = static_root(path, self._sources)
+        until, root = self._roots.get(path, (0.0, None))
+        return target if isinstance(target, RepoRoot) or root is None or until < time.monotonic() else root
 
     async def _publish(self, path: str, built: Built, info: bytes | None = None) -> None:
         artifacts = Artifacts(info or built.info, built.gomod, Path(built.zip) if built.zip else None, built.zip_h1)
@@ -210,7 +233,7 @@ class Service:
             op=op,
             path=path,
             query=query,
-            target=static_root(path, self._sources),
+            target=self._target(path),
             mirrors=str(self._mirrors),
             workspace=str(workspace) if workspace else "",
             pinned=pinned,
