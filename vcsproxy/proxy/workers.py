@@ -48,6 +48,8 @@ class Workers:
 
     def _fork_server(self) -> _ForkServer:
         if self._server is None or not self._server.alive:
+            if self._server is not None:
+                self._server.abandon()
             self._server = _ForkServer(asyncio.get_running_loop())
         return self._server
 
@@ -235,7 +237,7 @@ class _ForkServer:
         except BlockingIOError:
             return
         if not text:
-            self._loop.remove_reader(self._stderr)
+            self._close_stderr()
         else:
             log.warning("worker_says", text=text.decode("utf-8", "replace")[:2000])
 
@@ -248,14 +250,23 @@ class _ForkServer:
         self._ended.clear()
         self._loaded.set()  # whoever waits for it has waited enough
 
+    def abandon(self) -> None:
+        """Give back what a dead fork server leaves here."""
+        self._gone()
+        self._close_stderr()
+
     async def close(self) -> None:
         self._gone()
         with contextlib.suppress(subprocess.TimeoutExpired):
             await asyncio.to_thread(self._process.wait, 5)
         self._process.kill()
         self._process.wait()
-        self._loop.remove_reader(self._stderr)
-        self._stderr.close()
+        self._close_stderr()
+
+    def _close_stderr(self) -> None:
+        if not self._stderr.closed:
+            self._loop.remove_reader(self._stderr)
+            self._stderr.close()
 
 
 def _closed_environment() -> dict[str, str]:
