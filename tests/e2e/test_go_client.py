@@ -292,6 +292,7 @@ def test_names_of_nothing_leave_nothing_behind(repos: Path, tmp_path: Path) -> N
             for number in range(5):
                 assert server.get(f"/github.com/t/junk{number}/@v/list").status == 404
             assert list((server.data / "mirrors").iterdir()) == []
+            assert host.count("/info/refs") == 5, "one question for each is enough"
             assert server.get("/github.com/t/lib/@v/list").status == 200
             assert len(list((server.data / "mirrors").iterdir())) == 1
 

@@ -94,7 +94,7 @@ class Mirror:
 
     def refresh(self) -> bool:
         """Read the refs from the host again unless this job or a recent one just did; whether they have changed."""
-        if self._fresh or self._young(_REFRESH_PAUSE):
+        if self._table is None or self._fresh or self._young(_REFRESH_PAUSE):
             return False
         with self._lock():
             before, was = self._table, self._listed_at
