@@ -206,3 +206,43 @@ def test_a_pinned_commit_that_is_gone_is_a_refusal(host: GitHost, repo: GitRepo,
     result = Asker(host.url + "/x", tmp_path / "w")(Op.ZIP, "v0.1.0", pinned=gone)
     assert isinstance(result, Failed)
     assert (result.error, "is gone" in result.message) == ("Refused", True), result
+
+
+def test_a_tag_that_moved_after_packing_is_where_it_is_now(repo: GitRepo, tmp_path: Path) -> None:
+    """What packed-refs remembers of a peeled tag is older than the loose ref."""
+    repo.git("pack-refs", "--all")
+    asker = Asker(repo.url, tmp_path / "w")
+    for annotated in (False, True):
+        repo.tag("v1.0.0", repo.git("rev-parse", "main"), annotated=annotated)
+        assert repo.git("rev-parse", "main").encode() in asker.built(Op.INFO, "v1.0.0").info
+
+
+@pytest.mark.parametrize("protocol", [True, False])
+def test_a_host_that_takes_its_time_keeps_the_connection_alive(protocol: bool, repo: GitRepo, tmp_path: Path) -> None:
+    """Git sends empty packets while it prepares a pack; they are no end of it."""
+    hook = tmp_path / "hook"
+    hook.write_text('#!/bin/sh\nsleep 2.5\nexec "$@"\n')
+    hook.chmod(0o755)
+    # git takes this hook from protected configuration only, which the environment is
+    config = {"uploadpack.packObjectsHook": str(hook), "uploadpack.keepAlive": "1"}
+    with GitHost(repo.path.parent, config=config, protocol=protocol).running() as host:
+        assert Asker(host.url + "/x", tmp_path / "w").built(Op.ZIP, "v1.0.0").zip_h1
+
+
+def test_a_served_version_is_built_from_the_mirror_when_its_repository_is_gone(repo: GitRepo, tmp_path: Path) -> None:
+    with GitHost(repo.path.parent).running() as host:
+        asker = Asker(host.url + "/x", tmp_path / "w", ttl=0)
+        before = asker.built(Op.ZIP, "v1.0.0")
+        host.script = lambda handler: handler.reply(404, {}, b"") is None
+        again = asker.built(Op.ZIP, "v1.0.0", pinned=repo.git("rev-parse", "v1.0.0^{commit}"))
+        assert (again.zip_h1, again.info) == (before.zip_h1, before.info)
+        refused = asker(Op.ZIP, "v0.9.0", pinned="12" * (len(repo.git("rev-parse", "main")) // 2))
+        assert isinstance(refused, Failed)
+        assert refused.error == "Refused"
+
+
+def test_one_job_lists_the_refs_once(repo: GitRepo, tmp_path: Path) -> None:
+    """Also when what was listed before is never believed."""
+    with GitHost(repo.path.parent).running() as host:
+        Asker(host.url + "/x", tmp_path / "w", ttl=0).built(Op.INFO, "v1.0.0")
+        assert host.count("POST ") == 2

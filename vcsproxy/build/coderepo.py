@@ -22,8 +22,6 @@ from vcsproxy.mod.reporoot import CodeRoot, RepoRoot
 from vcsproxy.vcs.refs import TAGS
 from vcsproxy.vcs.repo import Repo, RevInfo
 
-_ABSENT = (errors.NotFound, errors.Refused)
-
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -86,7 +84,7 @@ class CodeRepo:
         """Whether the module itself retracts a version; nothing is, when that cannot be read."""
         try:
             return self._retractions(query.retraction_source(self.versions))
-        except _ABSENT:
+        except errors.NotFound:
             return lambda _: False
 
     def _retractions(self, version: str) -> Callable[[str], bool]:
@@ -138,7 +136,7 @@ class CodeRepo:
     def _retractions_of_latest(self, version: str) -> Callable[[str], bool]:
         try:
             return self._retractions(version)
-        except _ABSENT:
+        except errors.NotFound:
             return lambda _: False
 
     def _has_own_gomod(self, version: str) -> bool:

@@ -121,7 +121,8 @@ class ForkServer:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            _kill_group(pid)  # a transport's helper process must not outlive its worker
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # a transport's helper process must not outlive its worker
             number = self._jobs.pop(pid)
             self._tell(b"X", number, status)
 
@@ -181,7 +182,7 @@ def confine(limits: Limits) -> None:
         (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_AS, 16 * limits.memory),
         (resource.RLIMIT_FSIZE, limits.file),
-        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_NOFILE, 4096),
         (resource.RLIMIT_CORE, 0),
     ):
         _lower(what, bound, bound)
@@ -205,8 +206,9 @@ def _lower(what: int, soft: int, hard: int) -> None:
 
 def _kill_group(pid: int) -> None:
     """Kill a worker's whole session; harmless when nothing is left of it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):  # a worker just forked has no session of its own yet
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
 
 
 def _prctl(option: int, value: int) -> None:

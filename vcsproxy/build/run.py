@@ -21,7 +21,7 @@ from vcsproxy.mod.reporoot import RepoRoot, code_root
 from vcsproxy.vcs.local import LocalSource
 from vcsproxy.vcs.mirror import Mirror
 from vcsproxy.vcs.objects import MissingObject
-from vcsproxy.vcs.repo import Repo
+from vcsproxy.vcs.repo import Repo, RevInfo
 from vcsproxy.vcs.reporoot import resolve
 
 ZIP_NAME = "module.zip"
@@ -115,7 +115,7 @@ def _built(code: CodeRepo, found: Version) -> Built:
 
 def _zip(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
     if job.pinned:
-        found = Version(job.query, repo.commit_at(job.pinned, ""))
+        found = Version(job.query, _pinned(job, repo))
         place = code.find_dir_at(job.pinned, job.pinned, job.query)
     else:
         found = code.stat(job.query)
@@ -129,6 +129,14 @@ def _zip(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
         zipped = Assembly(repo, place).write(job.path, job.query, out)
     info = code.info(found)
     return Built(job.query, info, info, code.gomod_at(place), target, zipped.h1, zipped.omitted)
+
+
+def _pinned(job: Job, repo: Repo) -> RevInfo:
+    """The commit that the version was first served from. That its repository is gone does not make it absent."""
+    try:
+        return repo.commit_at(job.pinned, "")
+    except errors.NotFound as err:
+        raise errors.Refused(f"{job.path}@{job.query} can no longer be built: {err}", err.hint) from err
 
 
 def _check_go_limit(job: Job, place: Place) -> None:

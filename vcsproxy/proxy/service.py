@@ -6,6 +6,7 @@ commit, and bytes that differ from what is stored are refused. A hit touches nei
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -30,6 +32,7 @@ log = structlog.get_logger()
 
 _REFUSED_TTL = 600.0  # seconds; the same commit breaks the same limit again
 _MAX_KNOWN = 10_000  # failures, and roots
+_MAX_TEXT = 640  # characters of a remembered message; more is not shown anyway
 _ROOT_TTL = 600.0  # seconds that a go-import page is believed
 _CLIENTS_OWN = ("upgrade", "patch", "none")  # queries that go answers from the list and never sends
 _KINDS = {Wanted.INFO: Kind.INFO, Wanted.MOD: Kind.MOD, Wanted.ZIP: Kind.ZIP}
@@ -61,7 +64,9 @@ class _Failure:
     """An answer not to look for again before `until`, in seconds of the monotonic clock."""
 
     until: float
-    error: errors.VCSProxyError
+    error: type[errors.VCSProxyError]
+    message: str
+    hint: str
 
 
 class Service:
@@ -90,6 +95,7 @@ class Service:
         self._flight: Flight[Answer] = Flight()
         self._failures: dict[str, dict[Hashable, _Failure]] = {}  # by module path
         self._failure_count = 0
+        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._roots: dict[str, tuple[float, RepoRoot]] = {}  # by module path: what a go-import page said
 
     async def close(self, seconds: float = 30.0) -> None:
@@ -128,9 +134,11 @@ class Service:
     async def _once(self, key: Key, work: Callable[[], Awaitable[Answer]]) -> Answer:
         known = self._failures.get(key[0], {}).get(key)
         if known is not None and known.until > time.monotonic():
-            raise type(known.error)(known.error.message, known.error.hint)
+            raise known.error(known.message, known.hint)
         try:
             return await self._flight.once(key, work)
+        except errors.ModuleChanged:
+            raise  # the next build starts from the commit that won
         except (errors.NotFound, errors.Refused) as err:
             self._remember(key, err)
             raise
@@ -142,12 +150,14 @@ class Service:
         if self._failure_count > _MAX_KNOWN:
             self._failures.clear()
             self._failure_count = 1
-        self._failures.setdefault(key[0], {})[key] = _Failure(time.monotonic() + ttl, err)
+        self._failures.setdefault(key[0], {})[key] = _Failure(
+            time.monotonic() + ttl, type(err), err.message[:_MAX_TEXT], err.hint
+        )
 
     def _forget_absences(self, path: str) -> None:
         """A list was just read anew: what it names must not be denied by an older answer."""
         mine = self._failures.get(path, {})
-        for key in [key for key, failure in mine.items() if isinstance(failure.error, errors.NotFound)]:
+        for key in [key for key, failure in mine.items() if issubclass(failure.error, errors.NotFound)]:
             del mine[key]
 
     async def _list(self, path: str) -> Answer:
@@ -204,7 +214,8 @@ class Service:
     async def _run(self, job: Job) -> Built | Listed:
         """Run a job, and believe for a while what it found out about where the repository is."""
         try:
-            result = await self._workers.run(job)
+            async with self._lane(job.target):
+                result = await self._workers.run(job)
         except errors.VCSProxyError:
             self._roots.pop(job.path, None)
             raise
@@ -214,6 +225,12 @@ class Service:
                 self._roots.clear()
             self._roots[job.path] = (time.monotonic() + _ROOT_TTL, result.root)
         return result
+
+    def _lane(self, target: RepoRoot | Discover | Probe) -> asyncio.Semaphore:
+        """One job at a time for a repository on a host: a host that hangs must not hold every worker."""
+        if isinstance(target, RepoRoot) and target.url.startswith("file:"):
+            return asyncio.Semaphore()
+        return self._lanes.setdefault(str(target), asyncio.Semaphore())
 
     def _target(self, path: str) -> RepoRoot | Discover | Probe:
         target = static_root(path, self._sources)

@@ -51,13 +51,17 @@ class HttpClient:
 
         Raises UpstreamFailed for what goes wrong on the way, DeadlineExceeded for silence.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            given = parts.port
+        except ValueError:
+            raise errors.UpstreamFailed("cannot fetch a malformed URL") from None
         if parts.scheme not in _SCHEMES or not parts.hostname:
             raise errors.UpstreamFailed(
                 f"cannot fetch {parts.scheme or 'a URL without scheme'}: only https and http are spoken"
             )
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        pool = self._pool(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+        pool = self._pool(parts.scheme, parts.hostname, given or (443 if parts.scheme == "https" else 80))
         try:
             return pool.urlopen(
                 method, target, body=body, headers=headers, redirect=False, retries=False, preload_content=False

@@ -17,7 +17,9 @@ import fcntl
 import json
 import os
 import shutil
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -26,6 +28,7 @@ from typing import Any
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch
 from dulwich.object_format import get_object_format
 from dulwich.object_store import DiskObjectStore
+from dulwich.pack import UnresolvedDeltas
 
 from vcsproxy import errors
 from vcsproxy.build.job import Host, Limits
@@ -36,6 +39,10 @@ from vcsproxy.vcs.transport import connect
 from vcsproxy.vcs.wire import Fetched, UploadPack, Wants
 
 _MAX_HAVES = 64
+_DAMAGED = (
+    ApplyDeltaError, ChecksumMismatch, UnresolvedDeltas, zlib.error, struct.error,
+    AssertionError, EOFError, IndexError, KeyError, OverflowError, ValueError,
+)  # fmt: skip
 _REFRESH_PAUSE = 2.0  # seconds between two looks at the host that an unknown version may cause
 
 
@@ -60,7 +67,7 @@ class Mirror:
         self._state = State()
         self._table: RefTable | None = None
         self._listed_at = 0.0
-        self._fresh = False
+        self._fresh = self._taken = False
         self._talk: UploadPack | None = None
         self._hang_up: Callable[[], None] | None = None
         self._objects: Objects | None = None
@@ -84,12 +91,13 @@ class Mirror:
 
     def refs(self) -> RefTable:
         """The refs, from the host if those here are older than the time to live."""
-        if self._table is None or not self._young(self._ttl):
+        if self._table is None or not (self._taken or self._young(self._ttl)):
             with self._lock():
                 self._load()
                 if self._table is None or not self._young(self._ttl):
                     self._list()
         assert self._table is not None
+        self._taken = True  # one job sees one table
         return self._table
 
     def refresh(self) -> bool:
@@ -176,7 +184,7 @@ class Mirror:
         """All that the tips reach and is not here, trees and blobs included."""
         state = self._state
         self._fetch("objects", Wants(tips, haves=state.complete[-_MAX_HAVES:]))
-        self._save_state(replace(state, complete=(*state.complete, *tips)))
+        self._save_state(replace(state, complete=tuple(dict.fromkeys((*state.complete, *tips)))))
 
     def _is_whole(self, oid: str) -> bool:
         if oid not in self.objects:
@@ -214,12 +222,15 @@ class Mirror:
         self._sweep(part)
         talk = self._conversation()
         store = self._store(part)
+        ended = True
         try:
-            return talk.fetch(wanted, lambda pieces: _ingest(store, pieces, self._guard.limits))
+            got = talk.fetch(wanted, lambda pieces: _ingest(store, pieces, self._guard.limits))
+            ended = talk.version == 0
+            return got
         finally:
             store.close()
             self._reopen()
-            if talk.version == 0 and self._hang_up is not None:
+            if ended and self._hang_up is not None:
                 self._hang_up()
                 self._talk = self._hang_up = None
 
@@ -339,5 +350,5 @@ def _ingest(store: DiskObjectStore, pieces: Iterator[bytes], limits: Limits) -> 
         store.add_thin_pack(exactly, some)
     except errors.VCSProxyError:
         raise
-    except (ApplyDeltaError, ChecksumMismatch, AssertionError, ValueError, KeyError, EOFError) as err:
+    except _DAMAGED as err:
         raise errors.UpstreamFailed(f"the Git host sent a damaged pack ({type(err).__name__})") from err

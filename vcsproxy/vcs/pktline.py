@@ -6,9 +6,12 @@ Source: gitprotocol-common(5), gitprotocol-v2(5).
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterator
 
 from vcsproxy import errors
+
+_LENGTH = re.compile(rb"[0-9a-fA-F]{4}\Z")
 
 
 class Special(enum.Enum):
@@ -48,10 +51,9 @@ class Reader:
     def packet(self) -> Packet:
         """The next packet. Raises UpstreamFailed for bad framing and for an error that the host reports."""
         head = self.exactly(4)
-        try:
-            size = int(head, 16)
-        except ValueError:
-            raise errors.UpstreamFailed("the Git host does not speak Git's protocol") from None
+        if not _LENGTH.match(head):
+            raise errors.UpstreamFailed("the Git host does not speak Git's protocol")
+        size = int(head, 16)
         if size < 4:
             if size == 3:
                 raise errors.UpstreamFailed("the Git host does not speak Git's protocol")

@@ -162,9 +162,12 @@ class Repo:
         return self._at(head, HEAD, head)
 
     def commit_at(self, commit: str, ref: str) -> RevInfo:
-        """A commit known by its full hash because it was served before; `ref` is where it was found then."""
+        """A commit known by its full hash because it was served before; `ref` is where it was found then.
+
+        The host is asked only when the commit is not whole here; `tags` is empty.
+        """
         self._ensure(commit, ref)
-        return self._info(commit, commit, ref)
+        return RevInfo(commit, commit, self.objects.commit(commit).time or 0, (), ref)
 
     # ---- what is here, and bringing the rest
 

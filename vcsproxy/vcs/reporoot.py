@@ -95,10 +95,15 @@ class _Discovery:
             raise _unless_down(
                 status, errors.NotFound(f'unrecognized import path "{path}": reading {url}: HTTP {status}')
             )
+        ours = tuple(meta for meta in imports if meta.vcs != "mod")
+        if imports and not ours:
+            hint = f"add {imports[0].repo_root} to GOPROXY"
+            raise errors.NotFound(f"{path} is served by a module proxy and not from Git", hint)
         try:
-            return goimport.match(imports, path), url
+            return goimport.match(ours, path), url
         except goimport.GoImportError as err:
-            raise errors.NotFound(f'unrecognized import path "{path}": parse {url}: {err}') from err
+            absent = errors.NotFound(f'unrecognized import path "{path}": parse {url}: {err}')
+            raise _unless_down(status, absent) from err
 
     def _get(self, url: str) -> tuple[int, bytes]:
         start = url
@@ -107,7 +112,7 @@ class _Discovery:
             location = response.headers.get("Location", "")
             if response.status in (301, 302, 303, 307, 308) and location:
                 response.close()
-                url = urljoin(url, location)
+                url = _joined(url, location)
                 if urlsplit(url).scheme != "https":
                     raise errors.NotFound(f"redirected from secure URL {start} to insecure URL {url}")
                 continue
@@ -128,6 +133,13 @@ class _Discovery:
         finally:
             response.close()
         return bytes(body)
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise errors.NotFound(f"{url} redirects to no URL") from None
 
 
 def _unless_down(status: int, absent: errors.NotFound) -> errors.VCSProxyError:

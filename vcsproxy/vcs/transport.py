@@ -103,15 +103,18 @@ class HttpConnection:
             response = self._client.send("GET", self._base + tail, self._headers)
             if response.status == 200:
                 return response
-            response.drain_conn()
+            response.close()
             if response.status not in (301, 302, 303, 307, 308):
                 raise self._failure(response.status)
             self._follow(response.headers.get("Location", ""), tail)
         raise errors.UpstreamFailed(f"{self._host} redirects too often")
 
     def _follow(self, location: str, tail: str) -> None:
-        target = urljoin(self._base + tail, location)
-        old, new = urlsplit(self._base), urlsplit(target)
+        try:
+            target = urljoin(self._base + tail, location)
+            old, new = urlsplit(self._base), urlsplit(target)
+        except ValueError:
+            raise errors.UpstreamFailed(f"{self._host} redirects to no URL") from None
         if (old.scheme, old.netloc) != (new.scheme, new.netloc) or not target.endswith(tail):
             raise errors.UpstreamFailed(
                 f"{self._host} redirects the repository to {new.scheme}://{new.netloc}",
@@ -168,7 +171,10 @@ def _after_service_header(read: Callable[[int], bytes]) -> Callable[[int], bytes
         start += piece
     if bytes(start[4:5]) != b"#":
         return _put_back(bytes(start), read)
-    rest = int(bytes(start[:4]), 16) - 5 + 4
+    try:
+        rest = int(bytes(start[:4]), 16) - 5 + 4
+    except ValueError:
+        raise errors.UpstreamFailed("the Git host does not speak Git's protocol") from None
     while rest > 0:
         piece = read(rest)
         if not piece:

@@ -240,7 +240,8 @@ def _side_band(reader: Reader, *, skip_acks: bool = False) -> Iterator[bytes]:
             continue
         band, data = line[:1], line[1:]
         if band == b"\1":
-            yield data
+            if data:  # an empty one keeps the connection alive while the host prepares the pack
+                yield data
         elif band == b"\2":
             noise += len(data)
             if noise > _MAX_PROGRESS:

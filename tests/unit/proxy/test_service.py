@@ -143,6 +143,24 @@ async def test_the_go_mod_of_a_version_that_resolves_to_another_is_refused() -> 
         await service(script).answer(request(Kind.MOD, "v2.0.0"))
 
 
+async def test_one_repository_holds_one_worker() -> None:
+    """However many versions of it are asked for: if its host hangs, the other workers stay free."""
+    running, most = 0, 0
+
+    class Slow(Script):
+        async def run(self, job: Job) -> Built | Listed:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.01)
+            running -= 1
+            return built(job.query)
+
+    modules = service(Slow(lambda _: built()))
+    await asyncio.gather(*(modules.answer(request(Kind.INFO, f"v1.0.{n}")) for n in range(5)))
+    assert most == 1
+
+
 async def test_a_list_is_one_version_a_line() -> None:
     script = Script(lambda _: Listed(("v1.0.0", "v1.1.0")))
     answer = await service(script).answer(request(Kind.LIST))
