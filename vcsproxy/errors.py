@@ -3,14 +3,19 @@
 VCSProxyError              .hint: what the reader can do about it; never a secret
 ├─ InvalidRequest          the caller's fault: bad path, bad version, bad query
 ├─ NotFound                proven absence: `go` in direct mode would say no as well
+│  └─ RepositoryNotFound   the host says that there is no such repository
 ├─ Gone                    withdrawn by the operator
 ├─ Denied                  Unauthenticated, Forbidden
 ├─ Refused                 exists, but breaks a limit or a promise
 │  └─ ModuleChanged        a version would change its bytes
 ├─ Unavailable             unknown now, ask again
-│  ├─ UpstreamFailed       the Git host or the go-import page failed
+│  ├─ UpstreamFailed       the Git host or the go-import page failed, or made no sense
+│  │  ├─ AccessDenied      it wants a credential, or refuses the one it got
+│  │  ├─ HostUnreachable   no connection, or it broke: worth a second try
+│  │  └─ HostBusy          it asked for patience, or has failed too often to be asked now
 │  ├─ Overloaded           our own queue or disk is full
 │  └─ DeadlineExceeded     the work took longer than its budget
+│     └─ HostSilent        the Git host stopped answering
 ├─ Corrupt                 our own state fails a check
 └─ ConfigError             one group with every fault found
 
@@ -21,6 +26,10 @@ secret. `web/respond.py` maps each class to a status; `build/job.py` carries the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vcsproxy.trace import Step
 
 
 class VCSProxyError(Exception):
@@ -30,6 +39,7 @@ class VCSProxyError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.steps: Sequence[Step] = ()  # what was done before it happened, if somebody recorded that
 
     def __str__(self) -> str:
         return self.message
@@ -41,6 +51,10 @@ class InvalidRequest(VCSProxyError):
 
 class NotFound(VCSProxyError):
     """Proven absence: the repository answered and it is not there, or Go's rules say that it is no module."""
+
+
+class RepositoryNotFound(NotFound):
+    """The host says that there is no such repository; hosts say so of some that they do not want to show, too."""
 
 
 class Gone(VCSProxyError):
@@ -68,11 +82,30 @@ class ModuleChanged(Refused):
 
 
 class Unavailable(VCSProxyError):
-    """Nothing is known now: neither that it exists nor that it does not."""
+    """Nothing is known now: neither that it exists nor that it does not.
+
+    retry_after: seconds after which asking again makes sense, 0 when nobody can say.
+    """
+
+    def __init__(self, message: str, hint: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after
 
 
 class UpstreamFailed(Unavailable):
     """The Git host, or the page that names the repository, failed or made no sense."""
+
+
+class AccessDenied(UpstreamFailed):
+    """The Git host wants a credential, or refuses the one it got. It proves neither presence nor absence."""
+
+
+class HostUnreachable(UpstreamFailed):
+    """No connection to the host, or it broke, or the host itself is in trouble."""
+
+
+class HostBusy(UpstreamFailed):
+    """The host asked for patience, or failed so often that it is not asked for a while."""
 
 
 class Overloaded(Unavailable):
@@ -81,6 +114,10 @@ class Overloaded(Unavailable):
 
 class DeadlineExceeded(Unavailable):
     """The work took longer than its budget and was ended."""
+
+
+class HostSilent(DeadlineExceeded):
+    """The Git host stopped answering."""
 
 
 class Corrupt(VCSProxyError):

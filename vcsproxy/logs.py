@@ -13,11 +13,14 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
+
+from vcsproxy.secret import Redactor, Secret
 
 MAX_LINE = 64 << 10
 _SHORT = 1000  # characters that are left of each text when a line is too long
@@ -34,8 +37,32 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+class _Hidden:
+    """The secrets in use, asked for anew when their number changes; tokens are renewed while the server runs."""
+
+    def __init__(self) -> None:
+        self.current: Callable[[], tuple[Secret, ...]] = tuple
+        self._last: tuple[Secret, ...] = ()
+        self._redactor = Redactor()
+
+    def __call__(self, text: str) -> str:
+        secrets = self.current()
+        if secrets is not self._last:
+            self._last, self._redactor = secrets, Redactor(secrets)
+        return self._redactor(text)
+
+
+_hidden = _Hidden()
+
+
+def hide(current: Callable[[], tuple[Secret, ...]]) -> None:
+    """Take these secrets out of every text from now on; `current` gives the same tuple until one of them changes."""
+    _hidden.current = current
+
+
 def redact(text: str) -> str:
-    """Text without the user information of the URLs in it."""
+    """Text without the user information of the URLs in it, and without any secret in use."""
+    text = _hidden(text)
     return _USERINFO.sub("://****@", text) if "@" in text and "://" in text else text
 
 
@@ -56,10 +83,12 @@ def configure(
         _clean,
         _capped(render),
     ]
+    lines = _Lines(out)
+    _many.use(lines, as_json=not console, wanted=_LEVELS[level] <= logging.INFO)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=lambda *_: _Lines(out),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -79,6 +108,39 @@ class _Lines:
             self._stream.flush()
 
     debug = info = warning = error = critical = msg
+
+
+class _Many:
+    """Events of one kind written together; each line is what the processors would have made of it."""
+
+    def __init__(self) -> None:
+        self._lines: _Lines | None = None
+        self._as_json = False
+
+    def use(self, lines: _Lines, *, as_json: bool, wanted: bool) -> None:
+        self._lines, self._as_json = lines if wanted else None, as_json
+
+    def write(self, events: Iterable[tuple[float, dict[str, Any]]]) -> None:
+        if self._lines is None:
+            return
+        if self._as_json:
+            self._lines.msg("\n".join(_line(when, fields) for when, fields in events))
+        else:
+            for _, fields in events:
+                structlog.get_logger().info(**fields)
+
+
+def _line(when: float, fields: dict[str, Any]) -> str:
+    stamp = datetime.fromtimestamp(when, UTC).isoformat(timespec="microseconds")[:26]
+    return _encode({"timestamp": stamp + "Z", "level": "info", **fields})
+
+
+_many = _Many()
+
+
+def write_many(events: Iterable[tuple[float, dict[str, Any]]]) -> None:
+    """Write events of level info, each with its time since 1970; their texts have to be clean already."""
+    _many.write(events)
 
 
 class _Bridge(logging.Handler):

@@ -21,11 +21,16 @@ from typing import TypeVar
 import structlog
 
 from vcsproxy import errors, logs
-from vcsproxy.build.job import Host, Limits
 from vcsproxy.config import Settings
+from vcsproxy.live import Live, ReadSettings, job_limits
+from vcsproxy.process import keep_secrets
+from vcsproxy.proxy import tagjournal
+from vcsproxy.proxy.dispatch import Dispatch
+from vcsproxy.proxy.hosts import Hosts
 from vcsproxy.proxy.service import Service
+from vcsproxy.proxy.tagwatch import TagWatch
+from vcsproxy.proxy.wiring import Wiring
 from vcsproxy.proxy.workers import Workers
-from vcsproxy.store import Store
 from vcsproxy.store.disk import DiskStore
 from vcsproxy.web.app import App
 from vcsproxy.web.serving import WebServer
@@ -38,16 +43,6 @@ _LAST_WORDS = 2.0  # seconds for builds to end after the last request has
 
 
 # --- parts ---
-
-
-def job_limits(settings: Settings) -> Limits:
-    """What one job may use."""
-    return Limits(**settings.limits.of_job())
-
-
-def job_hosts(settings: Settings) -> tuple[Host, ...]:
-    """The hosts that the configuration names."""
-    return tuple(Host(host.name, host.connect, str(host.ca or "")) for host in settings.host)
 
 
 @contextlib.contextmanager
@@ -69,10 +64,11 @@ def _make_directories(data: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_service(settings: Settings, *, sweep: bool = False) -> AsyncIterator[Service]:
-    """The service with all it stands on; builds that still run at the end are ended.
+async def open_parts(settings: Settings, *, sweep: bool = False) -> AsyncIterator[tuple[Service, Live]]:
+    """The service with all it stands on, and its exchangeable configuration; builds that still run then are ended.
 
-    sweep: first remove what dead processes left. Raises VCSProxyError if the data directory cannot be used.
+    sweep: first remove what dead processes left. Raises VCSProxyError if the data directory cannot be used, ConfigError
+    if a secret cannot be had.
     """
     data = settings.server.data
     with _our_errors(data):
@@ -86,8 +82,20 @@ async def open_service(settings: Settings, *, sweep: bool = False) -> AsyncItera
         workers = Workers(job_limits(settings), settings.limits.workers, settings.limits.queue)
         stack.push_async_callback(workers.close)
         await workers.start()
-        service = _service(settings, store, workers)
+        hosts = Hosts(settings.limits.per_host, settings.limits.workers // 2)
+        dispatch = Dispatch(workers, hosts, Wiring(data / "mirrors"))
+        service = Service(store=store, dispatch=dispatch, watch=TagWatch(store, data / tagjournal.FILE_NAME))
         stack.push_async_callback(service.close, 0)
+        live = Live(settings, dispatch, service, workers)
+        stack.push_async_callback(live.close)
+        await live.open()
+        yield service, live
+
+
+@contextlib.asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """As open_parts, for a few questions without a server."""
+    async with open_parts(settings) as (service, _):
         yield service
 
 
@@ -99,19 +107,6 @@ async def _ended(sweeping: asyncio.Task[int]) -> None:
         log.warning("sweep_failed", reason=str(err))
     else:
         log.debug("swept", dead=found)
-
-
-def _service(settings: Settings, store: Store, workers: Workers) -> Service:
-    return Service(
-        store=store,
-        workers=workers,
-        sources=tuple(source.rule() for source in settings.source),
-        hosts=job_hosts(settings),
-        mirrors=settings.server.data / "mirrors",
-        refs_ttl=settings.freshness.refs,
-        negative_ttl=settings.freshness.negative,
-        go_limit=settings.go.refuse_newer_than,
-    )
 
 
 # --- the serving process ---
@@ -144,44 +139,59 @@ class Readiness:
 
 
 class Signals:
-    """SIGINT and SIGTERM: the first asks to end, the second to end at once."""
+    """SIGINT and SIGTERM: the first asks to end, the second to end at once. SIGHUP: read the configuration again."""
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
+        self.reload = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._arrived)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
 
     def _arrived(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
 
 
-async def run(settings: Settings) -> int:
-    """Serve until a signal comes; returns the process's exit code. Expected trouble is logged in one line."""
+async def run(settings: Settings, read: ReadSettings) -> int:
+    """Serve until a signal comes; returns the process's exit code. Expected trouble is logged in one line.
+
+    read: reads the configuration again, on SIGHUP.
+    """
     os.umask(0o077)
+    keep_secrets()
     logs.configure(settings.log.format, settings.log.level)
     signals = Signals()
     try:
-        return await _serve(settings, signals)
+        return await _serve(settings, signals, read)
+    except errors.ConfigError as err:
+        for fault in err.faults:
+            log.error("cannot start", reason=fault)
+        return 1
     except errors.VCSProxyError as err:
         log.error("cannot start", reason=err.message, hint=err.hint)
         return 1
 
 
-async def _serve(settings: Settings, signals: Signals) -> int:
+async def _serve(settings: Settings, signals: Signals, read: ReadSettings) -> int:
     ready = Readiness(settings.server.data)
-    async with open_service(settings, sweep=True) as service:
-        web = WebServer(App(service, ready).reply)
-        url = await _listen(web, settings)
-        log.info("serving", url=url, use=f"GOPROXY={url}", data=str(settings.server.data))
-        await signals.first.wait()
-        ready.closing = True
-        log.info("stopping", seconds=settings.server.shutdown_seconds)
-        if not await _unless(signals.second, _finish(web, service, settings.server.shutdown_seconds)):
-            log.warning("stopped at once")
-            await web.close(0)
-            return 1
+    async with open_parts(settings, sweep=True) as (service, live):
+        watching = asyncio.create_task(live.watch(signals.reload, read))
+        try:
+            web = WebServer(App(service, ready).reply)
+            live.forget = web.forget
+            url = await _listen(web, settings)
+            log.info("serving", url=url, use=f"GOPROXY={url}", data=str(settings.server.data))
+            await signals.first.wait()
+            ready.closing = True
+            log.info("stopping", seconds=settings.server.shutdown_seconds)
+            if not await _unless(signals.second, _finish(web, service, settings.server.shutdown_seconds)):
+                log.warning("stopped at once")
+                await web.close(0)
+                return 1
+        finally:
+            watching.cancel()
     log.info("stopped")
     return 0
 
@@ -221,6 +231,6 @@ def run_async(work: Coroutine[None, None, T]) -> T:
         return runner.run(work)
 
 
-def main(settings: Settings) -> int:
-    """Serve from the main thread; returns the exit code."""
-    return run_async(run(settings))
+def main(settings: Settings, read: ReadSettings) -> int:
+    """Serve from the main thread; returns the exit code. read: as for `run`."""
+    return run_async(run(settings, read))

@@ -26,6 +26,7 @@ from vcsproxy import errors
 from vcsproxy.store import Artifacts, Kind, Store, Stored, rules
 from vcsproxy.store.disk import DiskStore
 from vcsproxy.store.memory import MemoryStore
+from vcsproxy.store.pins import PinCache
 from vcsproxy.store.smallcache import SmallCache
 
 TOP = Path(__file__).resolve().parents[2]
@@ -306,6 +307,13 @@ async def test_t1_paths_that_are_no_module_paths_reach_nothing(backend: Backend,
         await backend.store.publish(path, VERSION, small())
     with pytest.raises(errors.InvalidRequest):
         await backend.store.versions(path)
+    with pytest.raises(errors.InvalidRequest):
+        await backend.store.pins(path)
+    for name in ("list", "latest", "main", VERSION):
+        with pytest.raises(errors.InvalidRequest):
+            await backend.store.remember(path, name, info())
+        with pytest.raises(errors.InvalidRequest):
+            await backend.store.recall(path, name)
 
 
 @pytest.mark.parametrize("version", ["", ".", "..", "../v1.0.0", "v1/0", "v1\0", "v1!0", "\u00e9", "v1.0.0/../../x"])
@@ -315,6 +323,147 @@ async def test_t2_versions_that_are_no_file_names_reach_nothing(backend: Backend
             await backend.store.find(PATH, version, kind)
     with pytest.raises((errors.InvalidRequest, errors.Corrupt)):
         await backend.store.publish(PATH, version, small(version))
+    with pytest.raises(errors.InvalidRequest):
+        await backend.store.remember(PATH, version, info())
+    with pytest.raises(errors.InvalidRequest):
+        await backend.store.recall(PATH, version)
+
+
+@pytest.mark.parametrize("version", ["main", "v1", "v1.2", "v1.2.3+meta", "v01.0.0", "latest", "list"])
+async def test_only_canonical_versions_are_published(backend: Backend, version: str) -> None:
+    with pytest.raises(errors.Corrupt, match="canonical"):
+        await backend.store.publish(PATH, version, small(version))
+    assert await backend.store.versions(PATH) == []
+
+
+# ---- every backend: what is remembered
+
+LISTED = b"v1.0.0\nv1.1.0-rc.1\nv2.0.0+incompatible\n"
+QUESTIONS = [("list", LISTED), ("list", b""), ("latest", info()), ("Main", info()), ("v1", info()), ("0123456", info())]
+
+
+@pytest.mark.parametrize(("name", "data"), QUESTIONS)
+async def test_an_answer_is_remembered_with_its_time(backend: Backend, name: str, data: bytes) -> None:
+    assert await backend.store.recall(PATH, name) is None
+    before = time.time()
+    await backend.store.remember(PATH, name, data)
+    last = await backend.store.recall(PATH, name)
+    assert last is not None
+    assert last.data == data
+    assert before - 1 <= last.time <= time.time() + 1
+    assert await backend.store.recall("github.com/azure/x", name) is None
+    assert await backend.store.recall(PATH, "other") is None
+
+
+async def test_an_answer_takes_the_place_of_the_last(backend: Backend) -> None:
+    for name in ("latest", "main"):
+        for version in ("v1.0.0", "v1.1.0", "v1.0.0"):
+            await backend.store.remember(PATH, name, info(version))
+            assert await recalled(backend.store, name) == info(version)
+    for data in (LISTED, b"", LISTED):
+        await backend.store.remember(PATH, "list", data)
+        assert await recalled(backend.store, "list") == data
+
+
+async def recalled(store: Store, name: str) -> bytes | None:
+    last = await store.recall(PATH, name)
+    return None if last is None else last.data
+
+
+async def test_what_is_remembered_is_no_published_version(backend: Backend) -> None:
+    for name, data in QUESTIONS:
+        await backend.store.remember(PATH, name, data)
+    assert await backend.store.versions(PATH) == []
+    assert await backend.store.pins(PATH) == {}
+    assert [path async for path in backend.store.modules()] == []
+    for name in ("list", "latest", "Main", "v1"):
+        for kind in Kind:
+            assert await backend.store.find(PATH, name, kind) is None
+    await backend.store.publish(PATH, VERSION, small())
+    assert await backend.store.versions(PATH) == [VERSION]
+
+
+@pytest.mark.parametrize("version", [VERSION, "v1.0.0", "v2.0.0+incompatible", "v0.0.0-20240301000000-aaaaaaaaaaaa"])
+async def test_i2_nothing_remembered_has_the_name_of_a_version(backend: Backend, version: str) -> None:
+    for published in (False, True):
+        if published:
+            await backend.store.publish(PATH, version, small(version))
+        with pytest.raises(errors.Corrupt):
+            await backend.store.remember(PATH, version, info("v9.0.0"))
+        assert await backend.store.recall(PATH, version) is None
+    assert content(await backend.store.find(PATH, version, Kind.INFO)) == info(version)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("list", info()),
+        ("list", b"v1.0.0"),
+        ("list", b"main\n"),
+        ("list", b"v1.0.0\n\n"),
+        ("latest", LISTED),
+        ("main", b""),
+        ("main", b"{"),
+        ("main", info("main")),
+        ("main", b"[" * 100_000),
+    ],
+)
+async def test_what_is_no_answer_is_not_remembered(backend: Backend, name: str, data: bytes) -> None:
+    with pytest.raises(errors.Corrupt):
+        await backend.store.remember(PATH, name, data)
+    assert await backend.store.recall(PATH, name) is None
+
+
+async def test_what_is_remembered_has_bounds(backend: Backend) -> None:
+    most = {"list": b"v1.0.0\n" * ((16 << 20) // 7), "main": info(Extra="x" * ((1 << 20) - 1000))}
+    for name, data in most.items():
+        await backend.store.remember(PATH, name, data)
+        with pytest.raises(errors.Refused):
+            await backend.store.remember(PATH, name, data + b"\n" * (17 << 20))
+        assert await recalled(backend.store, name) == data
+    names = [f"branch-{number}" for number in range(203)]
+    for name in ("list", "latest"):
+        await backend.store.remember(PATH, name, dict(QUESTIONS)[name])
+    await backend.store.publish(PATH, VERSION, small())
+    for name in names:
+        await backend.store.remember(PATH, name, info())
+    kept = [name for name in ("main", *names) if await recalled(backend.store, name) is not None]
+    assert kept == names[3:]
+    assert None not in [await recalled(backend.store, name) for name in ("list", "latest")]
+    assert await backend.store.versions(PATH) == [VERSION]
+    await backend.store.remember("github.com/azure/y", "main", info())
+    assert await recalled(backend.store, names[3]) is not None
+
+
+async def test_two_hundred_tasks_remember_one_answer(backend: Backend) -> None:
+    answers = [info(f"v1.{number % 5}.0") for number in range(200)]
+    await asyncio.gather(*(backend.store.remember(PATH, "main", data) for data in answers))
+    assert await recalled(backend.store, "main") in answers
+
+
+async def test_pins_are_what_versions_were_made_from(backend: Backend) -> None:
+    tagged = {"Ref": "refs/tags/v1.1.0", "Hash": "b" * 40}
+    await backend.store.publish(PATH, VERSION, small())
+    await backend.store.publish(PATH, "v1.1.0", Artifacts(info("v1.1.0", Origin=tagged), GOMOD, None, ""))
+    await backend.store.publish(PATH, "v1.2.0", Artifacts(b'{"Version": "v1.2.0"}', GOMOD, None, ""))
+    await backend.store.publish(PATH, "v1.3.0", Artifacts(info("v1.3.0", Origin=[1]), GOMOD, None, ""))
+    await backend.store.publish("github.com/Azure/y", "v1.0.0", small("v1.0.0"))
+    expected = {VERSION: ("", COMMIT), "v1.1.0": tuple(tagged.values()), "v1.2.0": ("", ""), "v1.3.0": ("", "")}
+    for _ in range(2):
+        assert await backend.store.pins(PATH) == expected
+    await backend.store.publish(PATH, "v1.4.0", small("v1.4.0"))
+    assert await backend.store.pins(PATH) == {**expected, "v1.4.0": ("", COMMIT)}
+    assert await backend.store.pins("github.com/Azure/none") == {}
+
+
+async def test_modules_are_those_with_a_published_version(backend: Backend) -> None:
+    paths = [PATH, f"{PATH}/v2", f"{PATH}/sub/Deep", "a.example/b", *(f"many.example/m{n}" for n in range(250))]
+    assert [path async for path in backend.store.modules()] == []
+    for path in paths:
+        await backend.store.publish(path, VERSION, small())
+    await backend.store.remember("a.example/only-asked", "list", LISTED)
+    found = [path async for path in backend.store.modules()]
+    assert sorted(found) == sorted(paths)
 
 
 async def test_two_hundred_tasks_publish_one_version(backend: Backend) -> None:
@@ -454,6 +603,165 @@ async def test_the_real_go_command_takes_the_tree_as_its_proxy(disk: DiskStore, 
         listed = go.json("list", "-m", "-versions", "-json", f"{PATH}@latest", GOPROXY=where)
         assert listed.get("Version") == version, listed
         assert listed.get("Versions") == [version, VERSION]
+
+
+# ---- the disk's remembered answers
+
+
+async def test_answers_lie_where_go_looks_for_them_except_the_list_of_the_host(disk: DiskStore, tmp_path: Path) -> None:
+    await disk.publish(PATH, VERSION, small())
+    published = {file.name for file in at_v(tmp_path).iterdir()}
+    for name, data in QUESTIONS:
+        await disk.remember(PATH, name, data)
+    new = {file.name for file in at_v(tmp_path).iterdir()} - published
+    assert new == {"list.remembered", "!main.info", "v1.info", "0123456.info"}
+    assert (at_v(tmp_path).parent / "@latest").read_bytes() == info()
+    assert (at_v(tmp_path) / "list").read_text() == f"{VERSION}\n"
+    for file in (at_v(tmp_path).parent / "@latest", *(at_v(tmp_path) / name for name in new)):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o400
+    (own,) = (tmp_path / "tmp").iterdir()
+    assert [file.name for file in own.iterdir()] == ["lock"]
+
+
+async def test_a_copy_of_the_tree_answers_for_a_branch_by_the_real_go(
+    disk: DiskStore, tmp_path: Path, go: GoTool
+) -> None:
+    pseudo = "v0.0.0-20240301000000-aaaaaaaaaaaa"
+    await disk.publish(PATH, pseudo, small(pseudo))
+    await disk.remember(PATH, "list", LISTED)
+    await disk.remember(PATH, "latest", info(pseudo))
+    await disk.remember(PATH, "Main", info(pseudo))
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    for query in ("latest", "Main", pseudo):
+        go.fresh_cache()
+        found = go.json("list", "-m", "-versions", "-json", f"{PATH}@{query}", GOPROXY=f"file://{tmp_path / 'copy'}")
+        assert found.get("Version") == pseudo, found
+        assert found.get("Versions") is None
+
+
+async def test_answers_outlive_the_process(disk: DiskStore, tmp_path: Path) -> None:
+    for name, data in QUESTIONS:
+        await disk.remember(PATH, name, data)
+    again = disk_store(tmp_path)
+    await again.sweep()
+    assert [await recalled(again, name) for name, _ in QUESTIONS] == [b"", b"", info(), info(), info(), info()]
+    await again.close()
+
+
+@pytest.mark.parametrize("name", ["list", "latest", "main"])
+async def test_the_same_answer_again_costs_no_new_file(disk: DiskStore, tmp_path: Path, name: str) -> None:
+    data = dict(QUESTIONS)["list"] if name == "list" else info()
+    await disk.remember(PATH, name, data)
+    file = {"list": at_v(tmp_path) / "list.remembered", "latest": at_v(tmp_path).parent / "@latest"}.get(
+        name, at_v(tmp_path) / "main.info"
+    )
+    inode = file.stat().st_ino
+    for age, refreshed in ((30, False), (90, True), (-90, True)):
+        then = time.time() - age
+        os.utime(file, (then, then))
+        await disk.remember(PATH, name, data)
+        last = await disk.recall(PATH, name)
+        assert last is not None
+        assert (last.time == pytest.approx(time.time(), abs=5)) is refreshed
+        assert last.time == pytest.approx(then, abs=0.01) or refreshed
+    assert file.stat().st_ino == inode
+
+
+async def test_the_oldest_queries_are_dropped_by_their_time(disk: DiskStore, tmp_path: Path) -> None:
+    names = [f"branch-{number}" for number in range(200)]
+    for name in names:
+        await disk.remember(PATH, name, info())
+    for name, age in (("branch-0", -1.0), ("branch-150", 200.0), ("branch-7", 100.0)):
+        os.utime(at_v(tmp_path) / f"{name}.info", (time.time() - age, time.time() - age))
+    await disk.remember(PATH, "one", info())
+    await disk.remember(PATH, "two", info())
+    gone = [name for name in (*names, "one", "two") if await recalled(disk, name) is None]
+    assert gone == ["branch-7", "branch-150"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"v1.0.0", bytes(50), b"x" * (17 << 20)])
+async def test_a_damaged_answer_is_corrupt_and_the_next_one_heals_it(
+    disk: DiskStore, tmp_path: Path, damage: bytes
+) -> None:
+    await disk.remember(PATH, "main", info())
+    overwrite(at_v(tmp_path) / "main.info", damage)
+    with pytest.raises(errors.Corrupt):
+        await disk.recall(PATH, "main")
+    await disk.remember(PATH, "main", info())
+    assert await recalled(disk, "main") == info()
+
+
+async def test_t1_an_answer_is_not_read_nor_written_through_a_link(disk: DiskStore, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(info("v6.6.6"))
+    await disk.publish(PATH, VERSION, small())
+    for name, file in (("main", at_v(tmp_path) / "main.info"), ("latest", at_v(tmp_path).parent / "@latest")):
+        file.symlink_to(secret)
+        with pytest.raises(errors.Corrupt):
+            await disk.recall(PATH, name)
+        await disk.remember(PATH, name, info())
+        assert await recalled(disk, name) == info()
+    assert secret.read_bytes() == info("v6.6.6")
+
+
+async def test_an_answer_with_too_long_a_name_is_absent_and_refused(disk: DiskStore) -> None:
+    name = "b" * 256
+    assert await disk.recall(PATH, name) is None
+    with pytest.raises(errors.InvalidRequest):
+        await disk.remember(PATH, name, info())
+
+
+async def test_a_branch_with_a_capital_is_another(disk: DiskStore) -> None:
+    await disk.remember(PATH, "Main", info("v1.0.0"))
+    await disk.remember(PATH, "main", info("v2.0.0"))
+    assert await recalled(disk, "Main") == info("v1.0.0")
+
+
+async def test_pins_of_files_that_were_read_are_not_read_again(disk: DiskStore, tmp_path: Path) -> None:
+    for version in ("v1.0.0", "v1.1.0"):
+        await disk.publish(PATH, version, small(version))
+    before = await disk.pins(PATH)
+    for age in (0, 100):
+        overwrite(entry(tmp_path, ".info", "v1.0.0"), info("v1.0.0", "c" * 40))  # nobody does that; it shows a read
+        os.utime(at_v(tmp_path), (time.time() - age, time.time() - age))
+        assert await disk.pins(PATH) == before
+    assert await disk.pins(PATH) is await disk.pins(PATH)
+    entry(tmp_path, ".info", "v1.1.0").unlink()
+    assert await disk.pins(PATH) == {"v1.0.0": ("", COMMIT)}
+
+
+async def test_pins_pass_over_what_is_damaged_until_it_is_healed(disk: DiskStore, tmp_path: Path) -> None:
+    await disk.publish(PATH, VERSION, small())
+    await disk.publish(PATH, "v1.0.0", small("v1.0.0"))
+    for damage in (b"", b"[" * 100_000, b"[]", b'{"Origin": {"Hash": 5}}'):
+        overwrite(entry(tmp_path, ".info"), damage)
+        assert (await disk.pins(PATH))["v1.0.0"] == ("", COMMIT)
+    overwrite(entry(tmp_path, ".info"), info(commit="d" * 40))
+    assert await disk.pins(PATH) == {VERSION: ("", "d" * 40), "v1.0.0": ("", COMMIT)}
+
+
+def test_the_cache_of_pins_is_bounded_by_versions(tmp_path: Path) -> None:
+    cache = PinCache(limit=10)
+    for number in range(12):
+        file = tmp_path / str(number % 6)
+        file.mkdir(exist_ok=True)
+        for version in range(4):
+            (file / f"v1.{version}.0.info").write_bytes(info(f"v1.{version}.0"))
+        handle = os.open(file, os.O_RDONLY)
+        assert len(cache.read(file.name, handle)) == 4
+        os.close(handle)
+        assert cache.count <= 10
+    assert cache.count == 8
+
+
+async def test_modules_passes_over_what_is_none(disk: DiskStore, tmp_path: Path) -> None:
+    await disk.publish(PATH, VERSION, small())
+    for name in ("github.com/Upper/@v", "github.com/!azure/empty/@v", "nodot/@v"):
+        (tmp_path / "store" / name).mkdir(parents=True)
+    for name in ("github.com/Upper/@v", "nodot/@v"):
+        (tmp_path / "store" / name / "v1.0.0.info").write_bytes(info("v1.0.0"))
+    (tmp_path / "store" / "github.com" / "@v").touch()
+    assert [path async for path in disk.modules()] == [PATH]
 
 
 # ---- the disk's leftovers of crashes

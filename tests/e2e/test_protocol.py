@@ -301,8 +301,9 @@ def test_after_403_go_stops_and_shows_what_to_do(go: GoTool, second: GitHost, tm
             said = server.get("/meta.test/plain/@v/v1.0.0.info")
     assert said.status == 403
     assert "403 Forbidden" in done.stderr
-    for text in said.data.decode().splitlines():
-        assert text in done.stderr
+    *texts, last = said.data.decode().splitlines()
+    assert all(text in done.stderr for text in texts)
+    assert last.startswith("(request ")
     assert second.requests == []
 
 

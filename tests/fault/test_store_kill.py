@@ -6,6 +6,8 @@ n until the publish gets through. After each run a new store is opened on what i
 - a version is there as a whole or not at all, and what is there has the bytes that were published;
 - after an error was reported it is not there;
 - leftovers are swept, publishing again succeeds, and `list` is right.
+
+The same for remembering an answer: the new one is there as a whole, or the one before it.
 """
 
 from __future__ import annotations
@@ -73,9 +75,9 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
 
 
-def publish_under(top: Path, *options: str) -> int:
+def publish_under(top: Path, *options: str, script: str = CHILD, about: str = VERSION) -> int:
     """Publish in another process under strace with these options; its exit status."""
-    command = [sys.executable, "-c", CHILD, str(top), VERSION]
+    command = [sys.executable, "-c", script, str(top), about]
     with subprocess.Popen(command, cwd=TOP, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -216,3 +218,91 @@ def step_of(line: str) -> tuple[str, str] | None:
     if found := re.search(r" (link|rename)(?:at2?)?\(.*, \d+<([^>]*)>, \"([^\"]*)\".*= 0$", line):
         return found[1], f"{os.path.basename(found[2])}/{found[3]}"
     return None
+
+
+# ---- remembering
+
+REMEMBERING = """
+import asyncio, ctypes, os, sys
+from pathlib import Path
+from vcsproxy import errors
+from vcsproxy.store.disk import DiskStore
+from tests.contract.test_store import PATH, info
+
+ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)
+
+async def main(top, name):
+    store = DiskStore(top / "store", top / "tmp")
+    await store.remember("warm.example/up", "main", info())
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        await store.remember(PATH, name, info("v1.1.0"))
+    except errors.VCSProxyError as err:
+        os._exit({"Overloaded": 10, "Corrupt": 11}.get(type(err).__name__, 12))
+    except BaseException:
+        os._exit(13)
+    os._exit(0)
+
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+"""
+OLD, NEW = info(VERSION), info("v1.1.0")
+MEMORIES = {
+    "first": ("latest", None, 0),
+    "branch": ("main", OLD, 0),
+    "full": ("main", None, 200),
+}
+
+
+async def prepare_memory(top: Path, name: str, old: bytes | None, others: int) -> None:
+    store = DiskStore(top / "store", top / "tmp")
+    if old is not None:
+        await store.publish(PATH, VERSION, Artifacts(info(VERSION), GOMOD, None, ""))
+        await store.remember(PATH, name, old)
+    for number in range(others):
+        await store.remember(PATH, f"branch-{number}", OLD)
+    await store.close()
+
+
+async def check_memory(top: Path, memory: tuple[str, bytes | None, int], status: int) -> None:
+    name, old, others = memory
+    store = DiskStore(top / "store", top / "tmp")
+    await store.sweep()
+    assert len(list((top / "tmp").iterdir())) == 1, "leftovers of the dead process"
+    last = await store.recall(PATH, name)
+    assert (last and last.data) in ([NEW] if status == DONE else [old, NEW])
+    assert await store.versions(PATH) == ([] if old is None else [VERSION])
+    await store.remember(PATH, name, NEW)
+    last = await store.recall(PATH, name)
+    assert last is not None
+    assert last.data == NEW
+    await store.remember(PATH, "another", NEW)
+    if others:
+        files = [file.name for file in (top / "store" / ESCAPED / "@v").iterdir() if file.suffix == ".info"]
+        assert len(files) == 200
+        assert {"main.info", "another.info"} <= set(files)
+    await store.close()
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize(("fault", "status"), [("signal=KILL", KILLED), ("error=EIO", CORRUPT)])
+@pytest.mark.parametrize("call", ["openat", "write", "fsync", "fchmod", "mkdirat", "renameat", "unlinkat"])
+async def test_remembering_is_hit_at_every_system_call(
+    tmp_path: Path, memory: str, call: str, fault: str, status: int
+) -> None:
+    ends: list[int] = []
+    while len(ends) < MAX_CALLS:
+        top = tmp_path / str(len(ends))
+        top.mkdir()
+        await prepare_memory(top, *MEMORIES[memory])
+        inject = f"inject={call}:{fault}:when={len(ends) + 1}"
+        options = ("-e", f"trace={call}", "-e", inject)
+        ends.append(publish_under(top, *options, script=REMEMBERING, about=MEMORIES[memory][0]))
+        await check_memory(top, MEMORIES[memory], ends[-1])
+        if "INJECTED" not in (top / "trace").read_text() and ends[-1] != KILLED:
+            break
+        shutil.rmtree(top)
+    assert ends[-1] == DONE
+    assert set(ends) <= {status, DONE}
+    if call in ("write", "fsync", "fchmod", "renameat"):
+        assert status in ends

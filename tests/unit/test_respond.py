@@ -45,6 +45,11 @@ EXPECTED = {
     "ModuleChanged": (422, "no-store", None),
     "Unavailable": (503, "no-store", "5"),
     "UpstreamFailed": (502, "no-store", None),
+    "AccessDenied": (502, "no-store", None),
+    "HostUnreachable": (502, "no-store", "5"),
+    "HostBusy": (503, "no-store", "30"),
+    "HostSilent": (504, "no-store", "30"),
+    "RepositoryNotFound": (404, "public, max-age=10", None),
     "Overloaded": (503, "no-store", "5"),
     "DeadlineExceeded": (504, "no-store", "30"),
     "Corrupt": (500, "no-store", None),
@@ -65,6 +70,16 @@ def test_every_class_of_the_tree_has_its_own_row(cls: type[errors.VCSProxyError]
     assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
+def test_a_wait_that_the_host_asked_for_is_passed_on() -> None:
+    assert error_reply(errors.HostBusy("429", retry_after=99.2), "id").headers["Retry-After"] == "100"
+
+
+def test_a_stale_answer_says_so_and_is_not_kept() -> None:
+    reply = stored_reply(stored(), Kind.LIST, immutable=False, stale=7.5)
+    assert (reply.headers["Vcsproxy-Stale"], reply.headers["Cache-Control"]) == ("8", "no-store")
+    assert (reply.stale, reply.fresh) == (7.5, 0.0)
+
+
 def test_a_class_that_nobody_knows_is_told_like_its_parent() -> None:
     class Moved(errors.ModuleChanged):
         pass
@@ -74,7 +89,7 @@ def test_a_class_that_nobody_knows_is_told_like_its_parent() -> None:
 
 def test_only_proven_absence_is_404() -> None:
     not_found = {cls for cls, rule in respond.TABLE.items() if rule.status in (404, 410)}
-    assert not_found == {errors.NotFound, errors.Gone}
+    assert not_found == {errors.NotFound, errors.RepositoryNotFound, errors.Gone}
 
 
 def test_module_routes_tell_a_bad_request_as_404_that_is_not_kept() -> None:
@@ -86,7 +101,7 @@ def test_module_routes_tell_a_bad_request_as_404_that_is_not_kept() -> None:
 def test_error_texts() -> None:
     assert error_body(404, "m@v1: unknown revision v1", "", "id") == b"not found: m@v1: unknown revision v1\n"
     assert error_body(404, "not found: x", "", "id") == b"not found: x\n"
-    assert error_body(422, "too large", "raise limits.pack", "id") == b"too large\nraise limits.pack\n"
+    assert error_body(422, "too large", "raise limits.pack", "id") == b"too large\nraise limits.pack\n(request id)\n"
     assert error_body(502, "host is down", "ask again", "id-7") == b"host is down\nask again\n(request id-7)\n"
 
 
@@ -112,7 +127,7 @@ def test_an_error_text_is_one_short_paragraph_that_go_prints(status: int, messag
     assert 1 <= text.count("\n") <= 8
     assert all(c.isprintable() or c == "\n" for c in text)
     assert all(line.strip() for line in text[:-1].split("\n"))
-    assert ("(request id-1)" in text) == (status == 503)
+    assert ("(request id-1)" in text) == (status != 404)
 
 
 # --- success ---

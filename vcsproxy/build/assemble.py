@@ -7,13 +7,16 @@ Source: cmd/go/internal/modfetch/coderepo.go (Zip), golang.org/x/mod/zip (Create
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from vcsproxy import errors
-from vcsproxy.build.coderepo import Place
+from vcsproxy.build import hints
+from vcsproxy.build.directory import Place
 from vcsproxy.mod import gover, modfile, modzip, zipwriter
+from vcsproxy.trace import note, note_each
 from vcsproxy.vcs.attributes import AttributeStack
 from vcsproxy.vcs.convert import convert_to_working_tree
 from vcsproxy.vcs.objects import Entry
@@ -61,13 +64,19 @@ class Assembly:
         sources = dict(files)
         facts = [modzip.FileFact(name, 0, _kind(source.entry)) for name, source in files]
         checked = modzip.check_files(facts, self._language(sources.get("go.mod")))
-        checked.raise_for_problems()
+        _tell(checked)
+        try:
+            checked.raise_for_problems()
+        except errors.NotFound as err:
+            raise errors.NotFound(err.message, hints.OTHER_NAME) from err
         writer = zipwriter.ZipWriter(out, module_path, version)
         room = modzip.MAX_ZIP_FILE
         for fact in checked.valid:
             content = self._content(sources[fact.path])
             room = _bookkeep(fact.path, len(content), room)
             writer.add(fact.path, content)
+        size = modzip.MAX_ZIP_FILE - room
+        note("files", f"in the zip: {len(checked.valid)} files, {size} bytes")
         return Zipped(writer.close(), len(checked.omitted))
 
     def _in_order(self) -> Iterator[tuple[str, _Source]]:
@@ -104,11 +113,23 @@ class Assembly:
 def _bookkeep(name: str, size: int, room: int) -> int:
     """Go's size rules, in its words; returns what is left of the module's 500 MiB."""
     if size > room:
-        raise errors.NotFound(f"create zip: module source tree too large (max size is {modzip.MAX_ZIP_FILE} bytes)")
+        why = f"create zip: module source tree too large (max size is {modzip.MAX_ZIP_FILE} bytes)"
+        raise errors.NotFound(why, hints.SMALLER)
     for special, limit in (("go.mod", modzip.MAX_GO_MOD), (_LICENSE, modzip.MAX_LICENSE)):
         if name == special and size > limit:
-            raise errors.NotFound(f"create zip: {name}: {name} file too large (max size is {limit} bytes)")
+            why = f"create zip: {name}: {name} file too large (max size is {limit} bytes)"
+            raise errors.NotFound(why, hints.SMALLER)
     return room - size
+
+
+def _tell(checked: modzip.Checked) -> None:
+    """Note what is not in the zip, and why."""
+    for files, what in ((checked.omitted, "left out"), (checked.invalid, "that no zip may have")):
+        if files:
+            reasons = Counter(reason for _, reason in files).most_common(3)
+            why = ", ".join(f"{reason} ({count})" for reason, count in reasons)
+            note("files", f"{len(files)} {what}: {why}")
+            note_each("files", files, len(files))
 
 
 def _kind(entry: Entry) -> modzip.Kind:

@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vcsproxy import errors
+from vcsproxy.build import hints
+from vcsproxy.build.directory import Directory, Place
 from vcsproxy.mod import modfile, module, pseudo, query, semver
 from vcsproxy.mod.reporoot import CodeRoot, RepoRoot
-from vcsproxy.vcs.refs import TAGS
+from vcsproxy.trace import note
+from vcsproxy.vcs.refs import HEADS, TAGS
 from vcsproxy.vcs.repo import Repo, RevInfo
 
 
@@ -31,15 +34,6 @@ class Version:
     rev: RevInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a version's files are: commit hash, directory ("" for the root), and its go.mod, None if implicit."""
-
-    commit: str
-    directory: str
-    gomod: bytes | None
-
-
 class CodeRepo:
     """One module path in one repository during one job."""
 
@@ -47,7 +41,14 @@ class CodeRepo:
         self._repo = repo
         self._root = root
         self._code = code
-        self._tag_prefix = code.code_dir + "/" if code.code_dir else ""
+        self._tag_prefix = code.tag_prefix
+        self._places: dict[tuple[str, str, str], Place | errors.NotFound] = {}
+        self._noted: set[str] = set()
+
+    @property
+    def code_root(self) -> CodeRoot:
+        """Which module this is, and where in the repository."""
+        return self._code
 
     # ---- lists
 
@@ -60,9 +61,20 @@ class CodeRepo:
         path = self._code.module_path
         if path.startswith("gopkg.in/") and path.endswith("-unstable"):
             return []
-        tags = (name for name, _ in self._repo.refs.tags(self._tag_prefix))
-        found = query.tag_versions(tags, self._code.code_dir, self._code.path_major)
-        return [*found.compatible, *self._incompatible(found)]
+        tags = [name for name, _ in self._repo.refs.tags(self._tag_prefix)]
+        found = query.tag_versions(tags, self._tag_prefix, self._code.code_dir, self._code.path_major)
+        versions = [*found.compatible, *self._incompatible(found)]
+        note("tags", _counted(len(tags), self._tag_prefix, versions))
+        return versions
+
+    def tagged(self) -> tuple[tuple[str, str], ...]:
+        """(full ref name, commit) of every tag that names a version, of any major, in this module's directory."""
+        prefix = self._tag_prefix
+        return tuple(
+            (TAGS + name, commit)
+            for name, commit in self._repo.refs.tags(prefix)
+            if name[len(prefix) :] == semver.canonical(name[len(prefix) :])
+        )
 
     def _incompatible(self, found: query.TagVersions) -> list[str]:
         if not found.incompatible or (found.compatible and self._has_root_gomod(found.compatible[-1])):
@@ -101,9 +113,12 @@ class CodeRepo:
     def stat(self, rev: str) -> Version:
         """The version that a revision name stands for. Raises NotFound as `go` would."""
         try:
-            info = self._repo.stat(self._rev(rev))
+            info = self._repo.stat(self.revision(rev))
         except errors.NotFound as err:
             raise self._invalid(rev, err.message, err.hint) from err
+        if rev not in self._noted:
+            self._noted.add(rev)
+            note("revision", f"{rev} is {_named(info)}")
         return self._convert(info, rev)
 
     def head(self) -> Version:
@@ -114,12 +129,12 @@ class CodeRepo:
         """The query "latest": highest release that is not retracted, else prerelease, else HEAD."""
         versions = self.versions
         source = query.latest(versions, lambda _: False, self._has_own_gomod)
-        head = None if source else self._head_or_none()
+        head = None if source else self._head
         retracted = self._retractions_of_latest(source or (head.version if head else ""))
         chosen = query.latest(versions, retracted, self._has_own_gomod)
         if chosen:
             return self.stat(chosen)
-        head = head or self._head_or_none()
+        head = head or self._head
         if head is None or retracted(head.version):
             raise self.no_matching_versions()
         return self.stat(head.version)
@@ -127,11 +142,22 @@ class CodeRepo:
     def no_matching_versions(self) -> errors.NotFound:
         return errors.NotFound(f'module {self._code.module_path}: no matching versions for query "latest"')
 
-    def _head_or_none(self) -> Version | None:
+    @cached_property
+    def _head_or_why(self) -> Version | errors.NotFound:
         try:
             return self.head()
-        except errors.NotFound:
-            return None
+        except errors.NotFound as err:
+            return err
+
+    @property
+    def _head(self) -> Version | None:
+        """HEAD as a version, None if it is none."""
+        return self._head_or_why if isinstance(self._head_or_why, Version) else None
+
+    @property
+    def why_head_is_none(self) -> errors.NotFound | None:
+        """Why HEAD is no version of this module, None if it is one."""
+        return None if isinstance(self._head_or_why, Version) else self._head_or_why
 
     def _retractions_of_latest(self, version: str) -> Callable[[str], bool]:
         try:
@@ -144,9 +170,10 @@ class CodeRepo:
 
     def exists(self) -> bool:
         """Whether an empty list still belongs to a module: HEAD is a version of it."""
-        return bool(self.versions) or self._head_or_none() is not None
+        return bool(self.versions) or self._head is not None
 
-    def _rev(self, version: str) -> str:
+    def revision(self, version: str) -> str:
+        """The tag, branch or hash that a query stands for."""
         if not semver.is_valid(version):
             return version
         if pseudo.is_pseudo_version(version):
@@ -176,7 +203,7 @@ class CodeRepo:
 
     def find_dir(self, version: str) -> Place:
         """The directory that holds a version. Raises NotFound with the reason when no go.mod there fits the path."""
-        rev = self._rev(version)
+        rev = self.revision(version)
         try:
             info = self._repo.stat(rev)
         except errors.NotFound as err:
@@ -186,7 +213,16 @@ class CodeRepo:
 
     def find_dir_at(self, commit: str, rev: str, version: str) -> Place:
         """As find_dir, for a commit already known; `rev` is how messages call it."""
-        return _Directory(self._code, self._repo, commit, rev, version).find()
+        key = commit, rev, version
+        if key not in self._places:
+            try:
+                self._places[key] = Directory(self._code, self._repo, commit, rev, version).find()
+            except errors.NotFound as err:
+                self._places[key] = err
+        found = self._places[key]
+        if isinstance(found, errors.NotFound):
+            raise errors.NotFound(found.message, found.hint)
+        return found
 
     # ---- .info
 
@@ -274,25 +310,28 @@ class _Conversion:
 
     def _check_canonical(self, version: str) -> Version:
         try:
-            self._owner.find_dir(version)
+            place = self._owner.find_dir(version)
         except errors.NotFound as err:
             raise self._owner._invalid(version, err.message, err.hint) from err
         asked = self._asked
         if version == query.base_of(asked):
             version = asked
         base = query.base_of(version)
-        wrong = ""
+        wrong = cure = ""
         if not module.match_path_major(base, self._code.path_major):
             if self._incompatible_ok(base):
                 version = base + query.INCOMPATIBLE
             else:
                 wrong = self._major_mismatch(version)
+                cure = hints.wrong_major(self._code, base, has_gomod=place.gomod is not None)
         elif version.endswith(query.INCOMPATIBLE):
             wrong = f"+incompatible suffix not allowed: major version {semver.major(version)} is compatible"
+            cure = f"ask for {base}"
         if asked and asked == module.canonical_version(asked) and query.base_of(asked) != base:
-            raise self._owner._invalid(asked, f"resolves to version {version} ({query.base_of(asked)} is not a tag)")
+            why = f"resolves to version {version} ({query.base_of(asked)} is not a tag)"
+            raise self._owner._invalid(asked, why, hints.not_a_tag(version, self._owner.revision(asked)))
         if wrong:
-            raise self._owner._invalid(version, wrong)
+            raise self._owner._invalid(version, wrong, cure)
         return Version(version, self._info)
 
     def _major_mismatch(self, version: str) -> str:
@@ -308,7 +347,8 @@ class _Conversion:
             self._check_base()
         except errors.VCSProxyError as err:
             if isinstance(err, errors.NotFound | errors.InvalidRequest):
-                raise self._owner._invalid(self._asked, err.message, err.hint, "pseudo-version") from err
+                cure = err.hint or hints.pseudo_version(self._code, self._info.short)
+                raise self._owner._invalid(self._asked, err.message, cure, "pseudo-version") from err
             raise
 
     def _check_revision(self) -> None:
@@ -350,70 +390,18 @@ class _Conversion:
         raise errors.NotFound(f"revision {rev} is not a descendent of preceding tag ({last})")
 
 
-class _Directory:
-    """Which of go.mod and vN/go.mod is the module's at one commit (cmd/go's codeRepo.findDir)."""
-
-    def __init__(self, code: CodeRoot, repo: Repo, commit: str, rev: str, version: str) -> None:
-        self._code, self._repo, self._commit, self._rev, self._version = code, repo, commit, rev, version
-
-    def find(self) -> Place:
-        code, major = self._code, self._code.path_major
-        file1 = _join(code.code_dir, "go.mod")
-        first = self._repo.read_at(self._commit, file1)
-        declared = modfile.module_path(first) if first is not None else ""
-        fits = first is not None and (
-            query.is_major(declared, major) or (not major and declared.startswith("gopkg.in/"))
-        )
-        nested = self._nested(file1, fits) if major.startswith("/") and code.root != code.module_path else None
-        if nested is not None:
-            return nested
-        tried = major.startswith("/") and code.root != code.module_path
-        if fits:
-            return Place(self._commit, code.code_dir, first)
-        if first is not None:
-            raise self._misfit(file1, declared, tried=tried)
-        if not code.code_dir and not major.startswith("/"):
-            return Place(self._commit, "", None)
-        also = f" and ...{major}/go.mod" if tried else ""
-        raise self._error(f"missing {code.path_prefix}/go.mod{also}")
-
-    def _nested(self, file1: str, fits: bool) -> Place | None:
-        code, major = self._code, self._code.path_major
-        directory = _join(code.code_dir, major[1:])
-        file2 = directory + "/go.mod"
-        second = self._repo.read_at(self._commit, file2)
-        if second is None:
-            return None
-        declared = modfile.module_path(second)
-        if query.is_major(declared, major):
-            if fits:
-                raise self._error(f"{code.path_prefix}/{file1} and ...{major}/go.mod both have ...{major} module paths")
-            return Place(self._commit, directory, second)
-        if not declared:
-            raise self._error(f"{code.root}/{file2} is missing module path")
-        raise self._error(f"{code.root}/{file2} has non-...{major} module path {_quoted(declared)}")
-
-    def _misfit(self, name: str, declared: str, *, tried: bool) -> errors.NotFound:
-        major = self._code.path_major
-        suffix = f" (and ...{major}/go.mod does not exist)" if tried else ""
-        if not declared:
-            return self._error(f"{name} is missing module path{suffix}")
-        if major:
-            return self._error(f"{name} has non-...{major} module path {_quoted(declared)}{suffix}")
-        if not module.split_path_version(declared)[2]:
-            return self._error(f"{name} has malformed module path {_quoted(declared)}{suffix}")
-        return self._error(f"{name} has post-{semver.major(self._version)} module path {_quoted(declared)}{suffix}")
-
-    def _error(self, what: str) -> errors.NotFound:
-        return errors.NotFound(f"{what} at revision {self._rev}")
+def _counted(tags: int, prefix: str, versions: list[str]) -> str:
+    """What there is of tags below a prefix, and how many of them name versions of the module."""
+    there = f"{tags} {'tag' if tags == 1 else 'tags'}" + (f" below {prefix}" if prefix else "")
+    if not versions:
+        return f"{there}, and no version of this module"
+    return f"{there}; versions of this module: {len(versions)}, up to {versions[-1]}"
 
 
-def _join(directory: str, name: str) -> str:
-    return name if directory in ("", ".") else f"{directory}/{name}"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _named(info: RevInfo) -> str:
+    kind = "tag" if info.ref.startswith(TAGS) else "branch" if info.ref.startswith(HEADS) else ""
+    of = f"the {kind} {info.ref.split('/', 2)[2]}, " if kind else ""
+    return f"{of}commit {info.short} of {_rfc3339(info.time)}"
 
 
 def _rfc3339(seconds: int) -> str:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import array
 import contextlib
-import ctypes
 import gc
 import os
 import resource
@@ -34,19 +33,18 @@ import sys
 import traceback
 from typing import NoReturn
 
-from vcsproxy.build.job import JOB, RESULT, Failed, Job, Limits
+from vcsproxy.build.job import RESULT, TASK, Failed, Limits, Task
+from vcsproxy.process import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, prctl
 
 MESSAGE = struct.Struct("!cQ")
 EXITED = struct.Struct("!cQi")
 LENGTH = struct.Struct("!I")
 MAX_FRAME = 96 << 20
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
-
 
 def main(control_fd: int) -> None:
     """Serve until the other end closes the control socket."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     from vcsproxy.build import run  # noqa: F401, PLC0415 - loaded once here, shared by every worker
@@ -109,7 +107,12 @@ class ForkServer:
         return True
 
     def _fork(self, number: int, fd: int) -> None:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no process or memory to be had: the job's channel closes unanswered
+            os.close(fd)
+            self._tell(b"X", number, 0)
+            return
         if pid == 0:
             self._control.close()
             _work(fd)
@@ -138,9 +141,9 @@ def _work(fd: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with socket.socket(fileno=fd) as channel:
-            job = JOB.validate_json(read_frame(channel))
+            job = TASK.validate_json(read_frame(channel))
             confine(job.limits)
             channel.sendall(_answer(job))
         code = 0
@@ -150,7 +153,7 @@ def _work(fd: int) -> NoReturn:
         os._exit(code)
 
 
-def _answer(job: Job) -> bytes:
+def _answer(job: Task) -> bytes:
     from vcsproxy.build.run import run  # noqa: PLC0415 - not loaded by the serving process
 
     data = RESULT.dump_json(run(job))
@@ -190,8 +193,8 @@ def confine(limits: Limits) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit is an OSError instead
     signal.setitimer(signal.ITIMER_REAL, limits.wall)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    prctl(PR_SET_DUMPABLE, 0)
     with contextlib.suppress(OSError):
         os.nice(10)
 
@@ -209,12 +212,6 @@ def _kill_group(pid: int) -> None:
     for kill in (os.killpg, os.kill):  # a worker just forked has no session of its own yet
         with contextlib.suppress(ProcessLookupError, PermissionError):
             kill(pid, signal.SIGKILL)
-
-
-def _prctl(option: int, value: int) -> None:
-    """Linux only; elsewhere the wall clock limit alone ends an orphan."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":

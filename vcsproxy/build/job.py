@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Discriminator, TypeAdapter
 
 from vcsproxy import errors
 from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot
+from vcsproxy.secret import Redactor, Secret
+from vcsproxy.trace import Step
 
 _MAX_TEXT = 4000  # characters of a message; a hostile tree can have a million bad names
 _BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
@@ -22,19 +24,49 @@ _BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 class Op(enum.StrEnum):
     """What is asked of the worker."""
 
+    LOCATE = "locate"
     LIST = "list"
     LATEST = "latest"
     INFO = "info"
     ZIP = "zip"
+    EXPLAIN = "explain"
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the configuration says about one host. Naming a host allows private addresses for it."""
+    """What the configuration says about one host. Naming a host allows private addresses for it.
+
+    Files are absolute. `jump` is how SSH gets there when it cannot directly: [user@]host[:port] of one other host.
+    """
 
     name: str
     connect: str = ""  # ADDRESS:PORT to dial instead of resolving the name
     ca: str = ""  # PEM file of the authorities to trust for it, instead of the system's
+    client_cert: str = ""  # PEM file of our own certificate, with its key unless client_key has that
+    client_key: str = ""  # PEM file
+    client_key_password: Secret = field(default_factory=lambda: Secret(""))
+    proxy: str = ""  # http://HOST:PORT or https://HOST:PORT to reach it through
+    insecure: bool = False  # allow http:// and certificates that cannot be verified; never with credentials
+    known_hosts: str = ""  # OpenSSH's file of host keys
+    accept_new_host_key: bool = False  # believe the first key that an unknown host shows, and write it there
+    jump: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A credential as a worker may use it, and only for URLs that the prefix `url` covers (see `access.prefix`).
+
+    basic: `user` and `secret`. bearer: `secret` alone. agent: the ssh-agent that listens on the socket `agent`; with
+    `public_keys` (lines as in authorized_keys) only those keys are offered, and `user` is the default login name.
+    """
+
+    name: str
+    url: str
+    kind: Literal["basic", "bearer", "agent"]
+    user: str = ""
+    secret: Secret = field(default_factory=lambda: Secret(""))
+    agent: str = ""
+    public_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +94,11 @@ class Limits:
 class Job:
     """One question about one module path.
 
-    `query` is a version or revision for INFO, a canonical version for ZIP, else empty. `pinned` is the commit hash that
-    the version's stored `.info` promised, empty when nothing was promised yet. `mirrors` and `workspace` are
-    directories; files of the answer are written to the workspace and belong to the caller.
+    LOCATE finds the repository of a Discover or Probe target; all others have a RepoRoot. `query` is a version or
+    revision for INFO and EXPLAIN, a canonical version for ZIP, else empty. `pinned` is the commit hash that the
+    version's stored `.info` promised, empty when nothing was promised yet. `mirrors` and `workspace` are directories;
+    files of the answer are written to the workspace and belong to the caller. `access` are the credentials that this
+    job may use and no others. `offline`: answer from what is here, and do not ask the host.
     """
 
     op: Op
@@ -77,15 +111,61 @@ class Job:
     refs_ttl: float = 60.0
     go_limit: str = ""  # refuse zips of modules that need a newer Go than this; empty: never
     hosts: tuple[Host, ...] = ()
+    access: tuple[Access, ...] = ()
+    offline: bool = False
     limits: Limits = field(default_factory=Limits)
+    kind: Literal["job"] = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTPS request for the serving process, which opens no connections itself; no redirects are followed."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _BYTES
+
+    method: Literal["GET", "POST"]
+    url: str
+    bearer: Secret
+    accept: str = "application/json"
+    body: bytes = b""
+    hosts: tuple[Host, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    kind: Literal["call"] = "call"
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The answer to a Call: its status, whatever that is, and at most `limits.page` bytes of its body."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _BYTES
+
+    status: int
+    body: bytes
+    steps: tuple[Step, ...] = ()
+    kind: Literal["called"] = "called"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The repository that the network names for a module path."""
+
+    root: RepoRoot
+    steps: tuple[Step, ...] = ()
+    kind: Literal["located"] = "located"
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The versions of a module, sorted by semver; may be empty for a module without release tags."""
+    """The versions of a module, sorted by semver; may be empty for a module without release tags.
+
+    `tags` are (full ref name, commit) of every tag that names a version of this module, listed or not. `stale`: seconds
+    since the refs were read, if the host could not be asked for newer ones; else 0.
+    """
 
     versions: tuple[str, ...]
-    root: RepoRoot | None = None  # the repository, when the job had to find it
+    tags: tuple[tuple[str, str], ...] = ()
+    stale: float = 0.0
+    steps: tuple[Step, ...] = ()
     kind: Literal["listed"] = "listed"
 
 
@@ -105,7 +185,8 @@ class Built:
     zip: str = ""
     zip_h1: str = ""
     omitted: int = 0  # files that Go's rules leave out of the zip
-    root: RepoRoot | None = None  # the repository, when the job had to find it
+    stale: float = 0.0  # as in Listed
+    steps: tuple[Step, ...] = ()
     kind: Literal["built"] = "built"
 
 
@@ -116,24 +197,33 @@ class Failed:
     error: str
     message: str
     hint: str = ""
+    retry_after: float = 0.0
+    steps: tuple[Step, ...] = ()
     kind: Literal["failed"] = "failed"
 
     @classmethod
-    def of(cls, error: errors.VCSProxyError) -> Failed:
+    def of(cls, error: errors.VCSProxyError, secrets: tuple[Secret, ...] = (), steps: tuple[Step, ...] = ()) -> Failed:
+        """From an exception; `secrets` are taken out of its texts, a host may have repeated them."""
+        hide = Redactor(secrets)
         # Names of refs and files may hold bytes that are no text; JSON cannot carry those.
-        texts = (error.message[:_MAX_TEXT], error.hint[:_MAX_TEXT])
-        message, hint = (text.encode("utf-8", "replace").decode() for text in texts)
-        return cls(type(error).__name__, message, hint)
+        texts = (hide(text)[:_MAX_TEXT].encode("utf-8", "replace").decode() for text in (error.message, error.hint))
+        message, hint = texts
+        return cls(type(error).__name__, message, hint, getattr(error, "retry_after", 0.0), steps)
 
     def exception(self) -> errors.VCSProxyError:
         """The exception again; an unknown name can only come from a broken worker."""
         found = getattr(errors, self.error, None)
-        if isinstance(found, type) and issubclass(found, errors.VCSProxyError) and found is not errors.ConfigError:
-            return found(self.message, self.hint)
-        return errors.Corrupt(f"worker answered with unknown error {self.error[:40]!r}")
+        if not isinstance(found, type) or not issubclass(found, errors.VCSProxyError) or found is errors.ConfigError:
+            return errors.Corrupt(f"worker answered with unknown error {self.error[:40]!r}")
+        error: errors.VCSProxyError = found(self.message, self.hint)
+        if isinstance(error, errors.Unavailable):
+            error.retry_after = self.retry_after
+        error.steps = self.steps
+        return error
 
 
-Result = Listed | Built | Failed
+Task = Job | Call
+Result = Located | Listed | Built | Called | Failed
 
-JOB: TypeAdapter[Job] = TypeAdapter(Job)
-RESULT: TypeAdapter[Result] = TypeAdapter(Result)
+TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Discriminator("kind")])
+RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, Discriminator("kind")])

@@ -6,77 +6,98 @@ workspace, which the serving process throws away.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from vcsproxy import errors
-from vcsproxy.build.assemble import Assembly
-from vcsproxy.build.coderepo import CodeRepo, Place, Version
-from vcsproxy.build.job import Built, Failed, Job, Listed, Op, Result
-from vcsproxy.mod import gover, modfile, module
-from vcsproxy.mod.reporoot import RepoRoot, code_root
+from vcsproxy.build import answers
+from vcsproxy.build.coderepo import CodeRepo
+from vcsproxy.build.explain import explain, explained
+from vcsproxy.build.job import Built, Call, Failed, Job, Listed, Located, Op, Result, Task
+from vcsproxy.mod.reporoot import CodeRoot, RepoRoot, code_root, without_userinfo
+from vcsproxy.secret import Redactor, Secret
+from vcsproxy.trace import Trace, note, tracing
+from vcsproxy.vcs.https import call
 from vcsproxy.vcs.local import LocalSource
 from vcsproxy.vcs.mirror import Mirror
 from vcsproxy.vcs.objects import MissingObject
-from vcsproxy.vcs.repo import Repo, RevInfo
+from vcsproxy.vcs.repo import Repo
 from vcsproxy.vcs.reporoot import resolve
 
-ZIP_NAME = "module.zip"
+
+def run(task: Task) -> Result:
+    """Answer a task; every error comes back as a Failed, every answer with the steps that led to it."""
+    wanted = isinstance(task, Job) and task.op is Op.EXPLAIN
+    with tracing(Trace(detailed=wanted, hide=Redactor(_secrets(task)))) as trace:
+        try:
+            answer = call(task) if isinstance(task, Call) else _run(task)
+        except Exception as err:
+            return Failed.of(_expected(err, task), _secrets(task), tuple(trace.steps))
+        except BaseException as err:
+            # dulwich's Rust parts panic where an allocation fails; the panic is no Exception, its name is not public.
+            if type(err).__name__ != "PanicException":
+                raise
+            return Failed.of(_too_big(task), _secrets(task), tuple(trace.steps))
+        return replace(answer, steps=tuple(trace.steps))
 
 
-def run(job: Job) -> Result:
-    """Answer a job; every error comes back as a Failed."""
-    try:
-        return _run(job)
-    except errors.VCSProxyError as err:
-        return Failed.of(err)
-    except MissingObject as err:
-        return Failed.of(
-            errors.UpstreamFailed(f"object {err} is missing from the repository", "is it a partial clone?")
-        )
-    except MemoryError:
-        return _too_big(job)
-    except OSError as err:
-        return Failed.of(errors.Unavailable(f"building {job.path} failed: {err.strerror or err}"))
-    except BaseException as err:
-        # dulwich's Rust parts panic where an allocation fails; the panic is no Exception and has no importable name.
-        if type(err).__name__ == "PanicException":
-            return _too_big(job)
-        raise
+def _expected(err: Exception, task: Task) -> errors.VCSProxyError:
+    """What went wrong, in our terms. Raises what is a fault in this program."""
+    if isinstance(err, errors.VCSProxyError):
+        return err
+    if isinstance(err, MissingObject):
+        return errors.UpstreamFailed(f"object {err} is missing from the repository", "is it a partial clone?")
+    if isinstance(err, MemoryError):
+        return _too_big(task)
+    if isinstance(err, OSError):
+        return errors.Unavailable(f"{_subject(task)} failed: {err.strerror or err}")
+    raise err
 
 
-def _too_big(job: Job) -> Failed:
-    mib = job.limits.memory >> 20
-    return Failed.of(
-        errors.Refused(f"building {job.path} needs more than {mib} MiB of memory", "limits.memory bounds it")
-    )
+def _subject(task: Task) -> str:
+    return f"building {task.path}" if isinstance(task, Job) else f"asking {task.url}"
 
 
-def _run(job: Job) -> Result:
+def _secrets(task: Task) -> tuple[Secret, ...]:
+    if isinstance(task, Call):
+        return (task.bearer,)
+    return tuple(access.secret for access in task.access)
+
+
+def _too_big(task: Task) -> errors.Refused:
+    mib = task.limits.memory >> 20
+    return errors.Refused(f"{_subject(task)} needs more than {mib} MiB of memory", "limits.memory bounds it")
+
+
+def _run(job: Job) -> Located | Listed | Built:
     if isinstance(job.target, RepoRoot):
         return _ask(job, job.target)
-    root = resolve(job.target, job.hosts, job.limits)
-    return replace(_ask(job, root), root=root)
+    return Located(resolve(job.target, job.hosts, job.limits, job.access))
 
 
 def _ask(job: Job, root: RepoRoot) -> Built | Listed:
     code = code_root(job.path, root)
+    where = f"is in its directory {code.code_dir}" if code.code_dir else "is at its root"
+    tags = f", its tags begin with {code.tag_prefix}" if code.tag_prefix else ""
+    note("repository", f"{without_userinfo(root.url)} is that of {root.root}; the module {where}{tags}")
     with _open(job, root) as source:
-        answer = _ANSWERS[job.op]
+        return replace(_attempt(job, root, code, source, again=True), stale=source.stale)
 
-        def attempt() -> Built | Listed:
-            return answer(job, CodeRepo(Repo(source, job.limits), root, code), Repo(source, job.limits))
 
-        try:
-            return attempt()
-        except errors.NotFound:
-            # The refs may be those of a minute ago: a version just tagged is worth one more look.
-            if not (isinstance(source, Mirror) and source.refresh()):
-                raise
-            return attempt()
+def _attempt(job: Job, root: RepoRoot, code: CodeRoot, source: LocalSource | Mirror, *, again: bool) -> Built | Listed:
+    """Answer from the refs that are at hand, once more from new ones if nothing is found; facts are read anew then."""
+    repo = Repo(source, job.limits)
+    asked = CodeRepo(repo, root, code)
+    try:
+        return _ANSWERS[job.op](job, asked, repo)
+    except errors.NotFound as err:
+        # The refs may be those of a minute ago: a version just tagged is worth one more look.
+        if not (again and isinstance(source, Mirror) and source.refresh()):
+            raise explained(err, job, asked, repo) from err
+    note("refs", "the refs have changed meanwhile, and it is looked for once more")
+    return _attempt(job, root, code, source, again=False)
 
 
 @contextmanager
@@ -85,69 +106,17 @@ def _open(job: Job, root: RepoRoot) -> Iterator[LocalSource | Mirror]:
     if url.scheme == "file":
         source: LocalSource | Mirror = LocalSource(unquote(url.path), root.origin or root.root, job.limits)
     else:
-        source = Mirror.open(root.url, job.mirrors, job.hosts, job.limits, job.refs_ttl)
+        source = Mirror.open(root, job)
     try:
         yield source
     finally:
         source.close()
 
 
-def _list(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
-    if not code.exists():
-        raise code.no_matching_versions()
-    return Listed(tuple(code.versions))
-
-
-def _latest(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
-    return _built(code, code.latest())
-
-
-def _info(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
-    found = code.stat(job.query)
-    built = _built(code, found)
-    return built if found.version == job.query else replace(built, answer=code.info(found, asked=True))
-
-
-def _built(code: CodeRepo, found: Version) -> Built:
-    info = code.info(found)
-    return Built(found.version, info, info, code.gomod(found.version))
-
-
-def _zip(job: Job, code: CodeRepo, repo: Repo) -> Built | Listed:
-    if job.pinned:
-        found = Version(job.query, _pinned(job, repo))
-        place = code.find_dir_at(job.pinned, job.pinned, job.query)
-    else:
-        found = code.stat(job.query)
-        if found.version != job.query:
-            raise errors.NotFound(f"{job.path}@{job.query}: invalid version: resolves to version {found.version}")
-        place = code.find_dir(job.query)
-    module.check(job.path, job.query)
-    _check_go_limit(job, place)
-    target = os.path.join(job.workspace, ZIP_NAME)
-    with open(target, "xb") as out:
-        zipped = Assembly(repo, place).write(job.path, job.query, out)
-    info = code.info(found)
-    return Built(job.query, info, info, code.gomod_at(place), target, zipped.h1, zipped.omitted)
-
-
-def _pinned(job: Job, repo: Repo) -> RevInfo:
-    """The commit that the version was first served from. That its repository is gone does not make it absent."""
-    try:
-        return repo.commit_at(job.pinned, "")
-    except errors.NotFound as err:
-        raise errors.Refused(f"{job.path}@{job.query} can no longer be built: {err}", err.hint) from err
-
-
-def _check_go_limit(job: Job, place: Place) -> None:
-    needed = modfile.go_mod_lookup_go(place.gomod or b"")
-    if job.go_limit and gover.compare(needed, job.go_limit) > 0:
-        raise errors.NotFound(f"{job.path}@{job.query} requires go >= {needed} (running go {job.go_limit})")
-
-
 _ANSWERS: dict[Op, Callable[[Job, CodeRepo, Repo], Built | Listed]] = {
-    Op.LIST: _list,
-    Op.LATEST: _latest,
-    Op.INFO: _info,
-    Op.ZIP: _zip,
+    Op.LIST: answers.listed,
+    Op.LATEST: answers.latest,
+    Op.INFO: answers.info,
+    Op.ZIP: answers.zipped,
+    Op.EXPLAIN: explain,
 }

@@ -19,19 +19,28 @@ import click
 from vcsproxy import __version__, errors
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from vcsproxy.config import Settings
+    from vcsproxy.proxy.service import Explanation
     from vcsproxy.web.modules import Modules
+
+    class Answering(Modules, Protocol):
+        """What the verbs ask; `proxy.service.Service` is the one."""
+
+        async def explain(self, path: str, query: str) -> Explanation: ...
+
 
 T = TypeVar("T")
 
-OpenModules = Callable[["Settings"], AbstractAsyncContextManager["Modules"]]
+OpenModules = Callable[["Settings"], AbstractAsyncContextManager["Answering"]]
 """Opens what answers questions about modules; `server.open_service` unless click's context object is another."""
 
 FAILED, USAGE, NOT_FOUND, INTERRUPTED = 1, 2, 3, 130
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such module or version, 130 interrupted."
 
-_VERBS = ("serve", "mod", "hash", "config")
+_VERBS = ("serve", "mod", "explain", "tags", "hash", "config")
 
 
 class Verbs(click.Group):
@@ -144,7 +153,7 @@ def load_settings(config_file: Path | None, **server: object) -> Settings:
 
 
 def ask(
-    ctx: click.Context, settings: Settings, question: Callable[[Modules], Coroutine[None, None, T]], what: str
+    ctx: click.Context, settings: Settings, question: Callable[[Answering], Coroutine[None, None, T]], what: str
 ) -> T:
     """Open the modules, ask, close; `what` is shown on a terminal while that takes time."""
     from vcsproxy import logs, server  # noqa: PLC0415

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vcsproxy.cli.main import EXIT_CODES, load_settings, settings_options
+
+if TYPE_CHECKING:
+    from vcsproxy.config import Settings
 
 
 @click.command("serve", epilog=EXIT_CODES)
@@ -17,14 +21,19 @@ def command(ctx: click.Context, config_file: Path | None, data: Path | None, lis
     """Answer the go command over HTTP.
 
     Without a configuration file it serves public modules on 127.0.0.1:3000 and keeps its data in your data directory.
-    Ctrl-C or SIGTERM lets running requests end; a second one does not wait for them.
+    Ctrl-C or SIGTERM lets running requests end; a second one does not wait for them. SIGHUP reads the configuration
+    again, and secrets in files are read again when they change.
 
     \b
     Example:
         vcsproxy serve --listen 127.0.0.1:8080 --data /srv/vcsproxy
         GOPROXY=http://127.0.0.1:8080 go get example.com/mod@latest
     """
-    settings = load_settings(config_file, listen=listen, data=data)
+
+    def read() -> Settings:
+        return load_settings(config_file, listen=listen, data=data)
+
+    settings = read()
     from vcsproxy import server  # noqa: PLC0415 - takes long, and a faulty configuration should not wait for it
 
-    ctx.exit(server.main(settings))
+    ctx.exit(server.main(settings, read))

@@ -31,9 +31,8 @@ class TagVersions:
     incompatible: tuple[str, ...]
 
 
-def tag_versions(tags: Iterable[str], code_dir: str, path_major: str) -> TagVersions:
-    """Split the repository's tags into the versions of one module; other tags are dropped."""
-    prefix = code_dir + "/" if code_dir else ""
+def tag_versions(tags: Iterable[str], prefix: str, code_dir: str, path_major: str) -> TagVersions:
+    """Split the repository's tags into the versions of one module; tags without `prefix` and others are dropped."""
     compatible, incompatible = [], []
     for tag in tags:
         version = tag[len(prefix) :]

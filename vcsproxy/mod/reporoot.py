@@ -19,6 +19,7 @@ from vcsproxy.errors import InvalidRequest, NotFound
 from vcsproxy.mod import module
 
 PROBE_SCHEMES = ("https", "ssh")
+ENGINES = ("dulwich", "git")  # who speaks to the host: our own code, or system git
 VCS_NAMES = ("hg", "git", "svn", "fossil")
 _GOVCS_PUBLIC = ("git", "hg")
 _ONLY_GIT = "vcsproxy builds modules from Git; name another proxy for this path in GOPROXY"
@@ -30,6 +31,7 @@ class RepoRoot:
 
     `url` is what to fetch and may hold a user name; `origin` is what Origin.URL tells clients, by default `url` without
     user information, nothing for a file URL; `source` is the root pattern of the configured source that decided, or "".
+    The other fields are the configured source's too, see `SourceRule`.
     """
 
     root: str
@@ -37,6 +39,11 @@ class RepoRoot:
     subdir: str = ""
     origin: str = ""
     source: str = ""
+    tag_prefix: str | None = None
+    credential: str = ""
+    private: bool = False
+    trust_not_found: bool = True
+    engine: str = ENGINES[0]
 
     def __post_init__(self) -> None:
         # Where things lie on this machine is nobody else's business.
@@ -64,7 +71,8 @@ class Probe:
 class CodeRoot:
     """Where in its repository a module lives, under cmd/go's names.
 
-    code_dir: slash-separated, "" for the top; path_major: "", "/v2" or ".v2"; pseudo_major: "" or "v2".
+    code_dir: slash-separated, "" for the top; path_major: "", "/v2" or ".v2"; pseudo_major: "" or "v2"; tag_prefix:
+    what its tags have before the version, by Go's rule code_dir and a slash.
     """
 
     module_path: str
@@ -73,6 +81,7 @@ class CodeRoot:
     path_prefix: str
     path_major: str
     pseudo_major: str
+    tag_prefix: str
 
 
 def has_path_prefix(path: str, prefix: str) -> bool:
@@ -102,14 +111,24 @@ class SourceRule:
     """A configured mapping from module paths to repositories.
 
     `root` is a pattern such as "git.corp.example/{group}/{repo}" or "gopkg.in/{name}.v{major}": each `{name}` stands
-    for one or more characters inside one path element, the shortest that fits; all else is literal. `url`, `origin`
-    and `subdir` are templates over the same names.
+    for one or more characters inside one path element, the shortest that fits; all else is literal. `url`, `origin`,
+    `subdir` and `tag_prefix` are templates over the same names.
+
+    `tag_prefix` is what tags have before the version of the module at the root, None for Go's own rule (the directory).
+    `credential` names the one to use, "" for the longest URL prefix that fits. `private`: paths below the literal
+    beginning of `root` are never looked for anywhere else. `trust_not_found`: whether the host's "no such repository"
+    proves that there is none; a host may say so of what it does not want to show.
     """
 
     root: str
     url: str
     origin: str = ""
     subdir: str = ""
+    tag_prefix: str | None = None
+    credential: str = ""
+    private: bool = False
+    trust_not_found: bool = True
+    engine: str = ENGINES[0]
 
     def match(self, import_path: str) -> RepoRoot | None:
         """Apply the rule if `root` matches the first elements of `import_path`, else None.
@@ -132,7 +151,19 @@ class SourceRule:
             subdir=_expand(self.subdir, values),
             origin=_expand(self.origin, values),
             source=self.root,
+            tag_prefix=None if self.tag_prefix is None else _expand(self.tag_prefix, values),
+            credential=self.credential,
+            private=self.private,
+            trust_not_found=self.trust_not_found,
+            engine=self.engine,
         )
+
+    def claims(self, path: str) -> bool:
+        """Whether `path` lies where a private source has everything, so that nobody else may be asked for it."""
+        literal = self.root.partition("{")[0]
+        if "{" in self.root:
+            literal = literal.rpartition("/")[0]
+        return self.private and bool(literal) and has_path_prefix(path, literal)
 
     def problems(self) -> list[str]:
         """List what is wrong with the templates, one sentence each; empty if the rule can be used."""
@@ -157,11 +188,15 @@ class SourceRule:
             yield "url is empty"
         elif self.url.startswith("{"):
             yield f"url {self.url!r} must begin with a literal scheme"
+        if self.tag_prefix is not None and (self.tag_prefix.startswith(("/", "-")) or " " in self.tag_prefix):
+            yield f"tag_prefix {self.tag_prefix!r} must not begin with a slash or hyphen, nor have spaces"
+        if self.engine not in ENGINES:
+            yield f"engine {self.engine[:40]!r} is not one of {', '.join(ENGINES)}"
         if self.subdir.startswith(("/", "-")):
             yield f"subdir {self.subdir!r} must not begin with a slash or hyphen"
         known = {part.name for part in _try_compile(self.root) if isinstance(part, Hole)}
-        for field in ("root", "url", "origin", "subdir"):
-            template = getattr(self, field)
+        for field in ("root", "url", "origin", "subdir", "tag_prefix"):
+            template = getattr(self, field) or ""
             try:
                 parts = _compile(template)
             except ValueError as bad:
@@ -288,6 +323,9 @@ def static_root(path: str, sources: Sequence[SourceRule]) -> RepoRoot | Discover
         found = rule.match(path)
         if found is not None:
             return found
+    for rule in sources:
+        if rule.claims(path):
+            raise NotFound(f"no source maps {path}, and the private source {rule.root} keeps it from being looked for")
     _refuse_literals(path)
     for host in _HOSTS:
         if has_path_prefix(path, host.prefix):
@@ -393,10 +431,16 @@ def code_root(path: str, repo: RepoRoot) -> CodeRoot:
         prefix = path
     if not has_path_prefix(prefix, repo.root):
         raise NotFound(f"repository rooted at {repo.root} cannot contain module {path}")
-    code_dir = prefix[len(repo.root) :].strip("/")
+    below = code_dir = prefix[len(repo.root) :].strip("/")
     if repo.subdir:
-        code_dir = _clean(f"{code_dir}/{repo.subdir}" if code_dir else repo.subdir)
-    return CodeRoot(path, repo.root, code_dir, prefix, path_major, pseudo_major)
+        # A go-import page's subdir comes last, as Go has it; a configured one is where the root's own directory is.
+        parts = (repo.subdir, code_dir) if repo.source else (code_dir, repo.subdir)
+        code_dir = _clean("/".join(filter(None, parts)))
+    if repo.tag_prefix is None:
+        tag_prefix = code_dir + "/" if code_dir else ""
+    else:
+        tag_prefix = repo.tag_prefix + (below + "/" if below else "")
+    return CodeRoot(path, repo.root, code_dir, prefix, path_major, pseudo_major, tag_prefix)
 
 
 def _clean(path: str) -> str:

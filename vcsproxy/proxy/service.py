@@ -6,97 +6,74 @@ commit, and bytes that differ from what is stored are refused. A hit touches nei
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
-from weakref import WeakValueDictionary
 
 import structlog
 
 from vcsproxy import errors
-from vcsproxy.build.job import Built, Host, Job, Limits, Listed, Op
+from vcsproxy.build.job import Built, Listed, Op
 from vcsproxy.mod import module, semver
 from vcsproxy.mod.proxypath import Kind as Wanted
 from vcsproxy.mod.proxypath import ProxyRequest
-from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot, SourceRule, static_root
+from vcsproxy.proxy.dispatch import Dispatch
+from vcsproxy.proxy.failures import Failures, Key
 from vcsproxy.proxy.flight import Flight
+from vcsproxy.proxy.tagwatch import TagWatch
+from vcsproxy.proxy.wiring import Wiring
 from vcsproxy.store import Artifacts, Kind, Store, Stored
+from vcsproxy.trace import Step, Trace
 
 log = structlog.get_logger()
 
-_REFUSED_TTL = 600.0  # seconds; the same commit breaks the same limit again
-_MAX_KNOWN = 10_000  # failures, and roots
-_MAX_TEXT = 640  # characters of a remembered message; more is not shown anyway
-_ROOT_TTL = 600.0  # seconds that a go-import page is believed
+_LIST = "list"  # the name under which a list is remembered
 _CLIENTS_OWN = ("upgrade", "patch", "none")  # queries that go answers from the list and never sends
 _KINDS = {Wanted.INFO: Kind.INFO, Wanted.MOD: Kind.MOD, Wanted.ZIP: Kind.ZIP}
 
 
-class JobRunner(Protocol):
-    """Runs jobs away from this process; `proxy.workers.Workers` is the one."""
-
-    @property
-    def limits(self) -> Limits: ...
-
-    async def run(self, job: Job) -> Built | Listed: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Bytes or a file to send; `immutable` when this URL will always give the same."""
+    """Bytes or a file to send; `immutable` when this URL will always give the same.
+
+    stale: seconds since the host was last asked, if it could not be asked now; else 0.
+    """
 
     stored: Stored
     immutable: bool
     hit: bool = False
-
-
-Key = tuple[str, *tuple[Hashable, ...]]  # module path and what is asked of it
+    stale: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Failure:
-    """An answer not to look for again before `until`, in seconds of the monotonic clock."""
+class Explanation:
+    """How a question was answered just now; exactly one of `version` and `error` says how it ended."""
 
-    until: float
-    error: type[errors.VCSProxyError]
-    message: str
-    hint: str
+    path: str
+    query: str
+    version: str
+    steps: tuple[Step, ...]
+    error: errors.VCSProxyError | None
 
 
 class Service:
-    """Module answers for one configuration; lives on one event loop."""
+    """Module answers; lives on one event loop."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        workers: JobRunner,
-        sources: tuple[SourceRule, ...] = (),
-        hosts: tuple[Host, ...] = (),
-        mirrors: Path,
-        refs_ttl: float = 60.0,
-        negative_ttl: float = 10.0,
-        go_limit: str = "",
-    ) -> None:
+    def __init__(self, *, store: Store, dispatch: Dispatch, watch: TagWatch) -> None:
         self._store = store
-        self._workers = workers
-        self._sources = sources
-        self._hosts = (*hosts, *_hosts_of(sources, hosts))
-        self._mirrors = mirrors
-        self._refs_ttl = refs_ttl
-        self._negative_ttl = negative_ttl
-        self._go_limit = go_limit
+        self._dispatch = dispatch
+        self._watch = watch
         self._flight: Flight[Answer] = Flight()
-        self._failures: dict[str, dict[Hashable, _Failure]] = {}  # by module path
-        self._failure_count = 0
-        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._roots: dict[str, tuple[float, RepoRoot]] = {}  # by module path: what a go-import page said
+        self._failures = Failures()
+
+    def configure(self, wiring: Wiring) -> None:
+        """Use another configuration from the next question on."""
+        self._dispatch.configure(wiring)
+        self._failures.clear()
 
     async def close(self, seconds: float = 30.0) -> None:
         """Let running builds end, for a bounded time."""
@@ -105,6 +82,7 @@ class Service:
     async def answer(self, request: ProxyRequest) -> Answer:
         """What a request gets. Raises errors of every kind; NotFound only for proven absence."""
         path, version = request.path, request.version
+        self._dispatch.wiring.check(path)
         if request.kind is Wanted.LIST:
             return await self._once((path, Op.LIST), lambda: self._list(path))
         if request.kind is Wanted.LATEST or version == "latest":
@@ -124,6 +102,7 @@ class Service:
 
     async def cached(self, request: ProxyRequest) -> Answer | None:
         """What is stored already for a canonical version; None for all else, lists and branches too."""
+        self._dispatch.wiring.check(request.path)
         if request.kind not in _KINDS or request.version != module.canonical_version(request.version):
             return None
         stored = await self._store.find(request.path, request.version, _KINDS[request.kind])
@@ -132,43 +111,36 @@ class Service:
     # ---- work, each once at a time
 
     async def _once(self, key: Key, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        known = self._failures.get(key[0], {}).get(key)
-        if known is not None and known.until > time.monotonic():
-            raise known.error(known.message, known.hint)
+        self._failures.check(key)
         try:
             return await self._flight.once(key, work)
-        except errors.ModuleChanged:
-            raise  # the next build starts from the commit that won
-        except (errors.NotFound, errors.Refused) as err:
-            self._remember(key, err)
+        except errors.VCSProxyError as err:
+            fixed = len(key) > 2 and key[1] == module.canonical_version(str(key[1]))
+            self._failures.remember(key, err, self._dispatch.wiring.negative_ttl, fixed=fixed)
             raise
 
-    def _remember(self, key: Key, err: errors.VCSProxyError) -> None:
-        """Proven absence for seconds, a broken limit for minutes; trouble with the host never."""
-        ttl = self._negative_ttl if isinstance(err, errors.NotFound) else _REFUSED_TTL
-        self._failure_count += 1
-        if self._failure_count > _MAX_KNOWN:
-            self._failures.clear()
-            self._failure_count = 1
-        self._failures.setdefault(key[0], {})[key] = _Failure(
-            time.monotonic() + ttl, type(err), err.message[:_MAX_TEXT], err.hint
-        )
-
-    def _forget_absences(self, path: str) -> None:
-        """A list was just read anew: what it names must not be denied by an older answer."""
-        mine = self._failures.get(path, {})
-        for key in [key for key, failure in mine.items() if issubclass(failure.error, errors.NotFound)]:
-            del mine[key]
-
     async def _list(self, path: str) -> Answer:
-        listed = await self._run(self._job(Op.LIST, path))
+        try:
+            listed = await self._dispatch.ask(Op.LIST, path, trace=Trace())
+        except errors.Unavailable as err:
+            return await self._recalled(path, _LIST, err)
         if not isinstance(listed, Listed):
             raise errors.Corrupt("a worker answered another question")
-        self._forget_absences(path)
-        return _transient("".join(version + "\n" for version in listed.versions).encode())
+        data = "".join(version + "\n" for version in listed.versions).encode()
+        if not listed.stale:
+            self._failures.forget_absences(path)
+            await self._remember(path, _LIST, data)
+            await self._watch.look(path, listed.tags)
+        return _transient(data, listed.stale)
 
     async def _resolve(self, path: str, query: str, op: Op) -> Answer:
-        built = await self._build(self._job(op, path, query))
+        name = query or "latest"
+        try:
+            built = await self._build(op, path, query)
+        except errors.Unavailable as err:
+            if query == _LIST:  # a branch may be called that, but what is remembered under the name is the list
+                raise
+            return await self._recalled(path, name, err)
         with contextlib.suppress(errors.ModuleChanged):  # what was there first is what is served
             await self._publish(path, built)
         stored = await self._store.find(path, built.version, Kind.INFO)
@@ -177,7 +149,30 @@ class Service:
         if built.version == query:
             return Answer(stored, immutable=True)
         same = _commit_of(stored.data) == _commit_of(built.answer)
-        return _transient(built.answer if same else stored.data)
+        data = built.answer if same else stored.data
+        if not built.stale and query != _LIST:
+            await self._remember(path, name, data)
+        return _transient(data, built.stale)
+
+    async def _remember(self, path: str, name: str, data: bytes) -> None:
+        """Keep an answer for the day when the host is down; that the disk does not take it costs nobody this answer."""
+        if name == module.canonical_version(name):
+            return
+        try:
+            await self._store.remember(path, name, data)
+        except errors.VCSProxyError as err:
+            log.warning("not_remembered", module=path, query=name, reason=err.message)
+
+    async def _recalled(self, path: str, name: str, err: errors.Unavailable) -> Answer:
+        """The last answer, for want of a new one. Raises `err` if there is none, or if the host has said no."""
+        if isinstance(err, errors.AccessDenied | errors.Overloaded) or name == module.canonical_version(name):
+            raise err
+        last = await self._store.recall(path, name)
+        if last is None:
+            raise err
+        age = max(time.time() - last.time, 1.0)
+        log.warning("stale", module=path, query=name, seconds=round(age), reason=err.message)
+        return _transient(last.data, age)
 
     async def _gomod(self, path: str, version: str, resolved: Answer) -> Answer:
         stored = await self._store.find(path, version, Kind.MOD)
@@ -191,7 +186,7 @@ class Service:
         pinned = _commit_of(known.data) if known is not None and known.data is not None else ""
         workspace = await self._store.workspace()
         try:
-            built = await self._build(self._job(Op.ZIP, path, version, pinned=pinned, workspace=workspace))
+            built = await self._build(Op.ZIP, path, version, pinned=pinned, workspace=workspace)
             await self._publish(path, built, known.data if known is not None else None)
         except errors.ModuleChanged:
             stored = await self._store.find(path, version, Kind.ZIP)
@@ -205,37 +200,11 @@ class Service:
             raise errors.Corrupt(f"{path}@{version} was published and is not there")
         return Answer(stored, immutable=True)
 
-    async def _build(self, job: Job) -> Built:
-        built = await self._run(job)
+    async def _build(self, op: Op, path: str, query: str, *, pinned: str = "", workspace: Path | None = None) -> Built:
+        built = await self._dispatch.ask(op, path, query, pinned=pinned, workspace=workspace, trace=Trace())
         if not isinstance(built, Built) or not semver.is_valid(built.version):
             raise errors.Corrupt("a worker answered another question")
         return built
-
-    async def _run(self, job: Job) -> Built | Listed:
-        """Run a job, and believe for a while what it found out about where the repository is."""
-        try:
-            async with self._lane(job.target):
-                result = await self._workers.run(job)
-        except errors.VCSProxyError:
-            self._roots.pop(job.path, None)
-            raise
-        # The worker has read hostile bytes: it may name a host to ask, never a file or a command.
-        if result.root is not None and result.root.url.startswith("https://"):
-            if len(self._roots) >= _MAX_KNOWN:
-                self._roots.clear()
-            self._roots[job.path] = (time.monotonic() + _ROOT_TTL, result.root)
-        return result
-
-    def _lane(self, target: RepoRoot | Discover | Probe) -> asyncio.Semaphore:
-        """One job at a time for a repository on a host: a host that hangs must not hold every worker."""
-        if isinstance(target, RepoRoot) and target.url.startswith("file:"):
-            return asyncio.Semaphore()
-        return self._lanes.setdefault(str(target), asyncio.Semaphore())
-
-    def _target(self, path: str) -> RepoRoot | Discover | Probe:
-        target = static_root(path, self._sources)
-        until, root = self._roots.get(path, (0.0, None))
-        return target if isinstance(target, RepoRoot) or root is None or until < time.monotonic() else root
 
     async def _publish(self, path: str, built: Built, info: bytes | None = None) -> None:
         artifacts = Artifacts(info or built.info, built.gomod, Path(built.zip) if built.zip else None, built.zip_h1)
@@ -245,34 +214,38 @@ class Service:
             log.error("module_changed", module=path, version=built.version, alarm=True, reason=err.message)
             raise
 
-    def _job(self, op: Op, path: str, query: str = "", *, pinned: str = "", workspace: Path | None = None) -> Job:
-        return Job(
-            op=op,
-            path=path,
-            query=query,
-            target=self._target(path),
-            mirrors=str(self._mirrors),
-            workspace=str(workspace) if workspace else "",
-            pinned=pinned,
-            refs_ttl=self._refs_ttl,
-            go_limit=self._go_limit,
-            hosts=self._hosts,
-            limits=self._workers.limits,
-        )
+    # ---- for people
+
+    async def explain(self, path: str, query: str) -> Explanation:
+        """Answer a question anew, publish nothing, and tell every step. Raises only what is no answer to it."""
+        trace = Trace(detailed=True)
+        workspace = await self._store.workspace()
+        try:
+            self._dispatch.wiring.check(path)
+            await self._note_stored(path, query, trace)
+            built = await self._dispatch.ask(Op.EXPLAIN, path, query, workspace=workspace, trace=trace)
+        except errors.VCSProxyError as err:
+            return Explanation(path, query, "", tuple(trace.steps), err)
+        finally:
+            await self._store.discard(workspace)
+        version = built.version if isinstance(built, Built) else ""
+        return Explanation(path, query, version, tuple(trace.steps), None)
+
+    async def _note_stored(self, path: str, query: str, trace: Trace) -> None:
+        """What the server would say without looking."""
+        if query != module.canonical_version(query) or not query:
+            return
+        stored = await self._store.find(path, query, Kind.INFO)
+        if stored is None:
+            trace.note("store", f"{query} is not stored yet")
+        else:
+            commit = _commit_of(stored.data or b"{}")[:12]
+            trace.note("store", f"{query} is stored, from commit {commit}; that is what the server gives")
 
 
-def _hosts_of(sources: Sequence[SourceRule], known: Sequence[Host]) -> list[Host]:
-    """The hosts that sources name outright: as good as listed, while one that a path fills in is anybody's choice."""
-    names = {rule.url.partition("://")[2].partition("/")[0].rpartition("@")[2] for rule in sources if "://" in rule.url}
-    names |= {rule.url.partition(":")[0].rpartition("@")[2] for rule in sources if "://" not in rule.url}
-    plain = {name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name for name in names}
-    listed = {host.name for host in known}
-    return [Host(name.lower()) for name in sorted(plain) if name and "{" not in name and name.lower() not in listed]
-
-
-def _transient(data: bytes) -> Answer:
+def _transient(data: bytes, stale: float = 0.0) -> Answer:
     etag = '"' + sha256(data).hexdigest() + '"'
-    return Answer(Stored(Kind.INFO, len(data), time.time(), etag, "", data, None), immutable=False)
+    return Answer(Stored(Kind.INFO, len(data), time.time() - stale, etag, "", data, None), immutable=False, stale=stale)
 
 
 def _commit_of(info: bytes) -> str:

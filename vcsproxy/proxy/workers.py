@@ -24,9 +24,11 @@ from pydantic import ValidationError
 
 from vcsproxy import errors
 from vcsproxy.build.entry import EXITED, LENGTH, MAX_FRAME, MESSAGE
-from vcsproxy.build.job import JOB, RESULT, Built, Failed, Job, Limits, Listed
+from vcsproxy.build.job import RESULT, TASK, Built, Called, Failed, Job, Limits, Listed, Located, Result, Task
 
 log = structlog.get_logger()
+
+Answered = Located | Listed | Built | Called
 
 _GRACE = 5.0  # seconds after a worker's own deadline before it is killed from here
 
@@ -53,7 +55,7 @@ class Workers:
             self._server = _ForkServer(asyncio.get_running_loop())
         return self._server
 
-    async def run(self, job: Job) -> Built | Listed:
+    async def run(self, job: Task) -> Answered:
         """The job's result. Raises what the worker reported, Overloaded, DeadlineExceeded, Unavailable when it died."""
         if self._inside >= self._room:
             raise errors.Overloaded("too many modules are being built at once", "try again in a moment")
@@ -67,7 +69,7 @@ class Workers:
             raise result.exception()
         return result
 
-    async def _run(self, job: Job) -> Built | Listed | Failed:
+    async def _run(self, job: Task) -> Result:
         self._number += 1
         number, server = self._number, self._fork_server()
         ours, theirs = socket.socketpair()
@@ -77,7 +79,7 @@ class Workers:
                 ended = server.start(number, theirs)
             try:
                 async with asyncio.timeout(job.limits.wall + _GRACE):
-                    data = await _exchange(ours, JOB.dump_json(job))
+                    data = await _exchange(ours, TASK.dump_json(job))
                     status = await server.status(ended) if data is None else None
             except TimeoutError:
                 raise _too_slow(job) from None
@@ -97,24 +99,29 @@ class Workers:
             self._server = None
 
 
-def _too_slow(job: Job) -> errors.DeadlineExceeded:
+def subject(task: Task) -> str:
+    """What a task does, for the beginning of a sentence."""
+    return f"building {task.path}" if isinstance(task, Job) else f"asking {task.url}"
+
+
+def _too_slow(job: Task) -> errors.DeadlineExceeded:
     return errors.DeadlineExceeded(
-        f"building {job.path} took longer than {job.limits.wall:g} s",
+        f"{subject(job)} took longer than {job.limits.wall:g} s",
         "try again; the server's operator can raise limits.wall",
     )
 
 
-def _died(job: Job, status: int | None) -> errors.VCSProxyError:
+def _died(job: Task, status: int | None) -> errors.VCSProxyError:
     """What a wait status tells about a worker that left no answer."""
     number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else 0
     if number == signal.SIGALRM:
         return _too_slow(job)
     if number == signal.SIGXCPU:
-        return errors.Refused(f"building {job.path} needs more than {job.limits.cpu} s of CPU")
+        return errors.Refused(f"{subject(job)} needs more than {job.limits.cpu} s of CPU")
     if number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS):
-        return errors.Refused(f"building {job.path} crashed the worker", "the repository may be damaged or too large")
+        return errors.Refused(f"{subject(job)} crashed the worker", "the repository may be damaged or too large")
     how = f"died of {signal.Signals(number).name}" if number else "ended without an answer"
-    return errors.Unavailable(f"the worker building {job.path} {how}", "the server's log may say more")
+    return errors.Unavailable(f"the worker {subject(job)} {how}", "the server's log may say more")
 
 
 async def _exchange(channel: socket.socket, job: bytes) -> bytes | None:
@@ -188,6 +195,8 @@ class _ForkServer:
         fds = array.array("i", [channel.fileno()])
         try:
             self._control.sendmsg([MESSAGE.pack(b"J", number)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        except BlockingIOError as err:
+            raise errors.Overloaded("too many workers are being started at once", "try again in a moment") from err
         except OSError as err:
             self._gone()
             raise errors.Unavailable("the fork server is gone", "try again") from err
@@ -206,8 +215,12 @@ class _ForkServer:
         try:
             async with asyncio.timeout(2):
                 return await asyncio.shield(ended)
-        except (TimeoutError, asyncio.CancelledError):
+        except TimeoutError:
             return None
+        except asyncio.CancelledError:
+            if ended.cancelled():  # the fork server is gone; else somebody has cancelled us
+                return None
+            raise
 
     def _receive(self) -> None:
         try:

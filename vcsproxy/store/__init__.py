@@ -4,6 +4,9 @@ A version's artifacts are its `.info`, its `.mod` and, once somebody asked for i
 version exists when its `.info` exists, and from then on its bytes never change. `disk` keeps them as files in the
 layout of GOMODCACHE/cache/download, `memory` in this process.
 
+Beside them lie the last answers to questions whose answer changes: the list, the latest version, what a branch stands
+for. They take each other's place, and are never mistaken for a published artifact.
+
 This package does not build anything, decides nothing about who may read what, and never evicts on its own.
 
 Source: cmd/go/internal/modfetch/cache.go for the layout.
@@ -12,6 +15,7 @@ Source: cmd/go/internal/modfetch/cache.go for the layout.
 from __future__ import annotations
 
 import enum
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,6 +67,14 @@ class Artifacts:
     zip_h1: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The last answer to a changing question. time: seconds since 1970 when it was true, at most a minute too early."""
+
+    data: bytes
+    time: float
+
+
 class Store(Protocol):
     """Write-once artifacts by module path and version, both unescaped. Safe for any number of tasks and processes."""
 
@@ -82,6 +94,35 @@ class Store(Protocol):
 
     async def versions(self, path: str) -> list[str]:
         """The versions of a module that are published, pseudo-versions too, in semver order."""
+        ...
+
+    async def remember(self, path: str, name: str, data: bytes) -> None:
+        """Keep what a question was answered with just now, durably, in place of its last answer.
+
+        name: "list" for the versions of the module, one a line; "latest" or a version query that is no canonical
+        version (branch, tag, start of a commit) for an `.info`. A branch called `list` cannot be remembered. Only the
+        newest queries of a module are kept. Raises InvalidRequest when the name is no file name; Corrupt when it is a
+        canonical version, or the data no answer to that question; Refused when they are too large; Overloaded and
+        Corrupt as publish does.
+        """
+        ...
+
+    async def recall(self, path: str, name: str) -> Remembered | None:
+        """The last answer that was remembered, or None; always None for canonical versions.
+
+        Raises InvalidRequest when the name is no file name, Corrupt when what is there cannot be right.
+        """
+        ...
+
+    async def pins(self, path: str) -> Mapping[str, tuple[str, str]]:
+        """What each published version was made from: version -> (Origin.Ref, Origin.Hash) of its `.info`.
+
+        "" for what an `.info` does not say, or cannot because it is damaged. Cheap when asked again.
+        """
+        ...
+
+    def modules(self) -> AsyncIterator[str]:
+        """The path of every module that has a published version, in no order to rely on, while they are found."""
         ...
 
     async def workspace(self) -> Path:

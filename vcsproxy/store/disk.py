@@ -7,6 +7,8 @@
                             /list              what `go` reads with GOPROXY=file://<root>; derived, never served by us
                             /lock              empty; held while the directory changes
 
+and the last answers to changing questions, see `remembered`.
+
 So the tree is a valid GOPROXY=file:// proxy, and an offline mirror is a copy of it. `list` names the versions of the
 directory without pseudo-versions: a list of nothing else would make clients pick the newest one. This is no cache:
 nothing is evicted here, and no version is ever replaced.
@@ -32,15 +34,17 @@ import asyncio
 import errno
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from vcsproxy import errors
 from vcsproxy.mod import module
-from vcsproxy.store import Artifacts, Kind, Stored, durable, publication, rules
+from vcsproxy.store import Artifacts, Kind, Remembered, Stored, answers, durable, publication, remembered, rules, walk
+from vcsproxy.store.pins import PinCache
 from vcsproxy.store.smallcache import SmallCache
 from vcsproxy.store.tempdir import TempDir
 
@@ -52,6 +56,7 @@ _PUBLISHERS = 4
 _LOCK = "lock"
 _LOCK_SECONDS = 60.0
 _MAX_KNOWN_DIRECTORIES = 100_000
+_BATCH = 100  # modules that are looked for at a time
 
 
 class DiskStore:
@@ -75,20 +80,25 @@ class DiskStore:
             self._temp.close()
             raise
         self._small = SmallCache(small_bytes)
+        self._pins = PinCache()
         self._durable: set[str] = set()
         self._readers = ThreadPoolExecutor(_READERS, "store-read")
         self._publishers = ThreadPoolExecutor(_PUBLISHERS, "store-publish")
 
     async def find(self, path: str, version: str, kind: Kind) -> Stored | None:
         """See Store.find. Small artifacts that were found before cost no thread and no system call."""
-        if kind is Kind.ZIP:
-            return await self._on(self._readers, self._find_zip, path, version)
         key = (path, version, kind)
         stored = self._small.get(key)
-        if stored is None:
-            stored = await self._on(self._readers, self._find_small, path, version, kind)
-            if stored is not None:
-                self._small.put(key, stored)
+        if stored is not None:
+            return stored
+        if not rules.is_canonical(version):
+            _base(path, version)
+            return None  # an `.info` of that name is a remembered answer
+        if kind is Kind.ZIP:
+            return await self._on(self._readers, self._find_zip, path, version)
+        stored = await self._on(self._readers, self._find_small, path, version, kind)
+        if stored is not None:
+            self._small.put(key, stored)
         return stored
 
     async def publish(self, path: str, version: str, artifacts: Artifacts) -> None:
@@ -97,7 +107,29 @@ class DiskStore:
 
     async def versions(self, path: str) -> list[str]:
         """See Store.versions."""
-        return await self._on(self._readers, self._versions, path)
+        return await self._on(self._readers, self._in_versions, path, [], publication.listed)
+
+    async def remember(self, path: str, name: str, data: bytes) -> None:
+        """See Store.remember. A task that is cancelled meanwhile leaves it to end by itself."""
+        await self._on(self._publishers, self._remember, path, name, data)
+
+    async def recall(self, path: str, name: str) -> Remembered | None:
+        """See Store.recall."""
+        if not answers.is_query(path, name):
+            return None
+        return await self._on(self._readers, remembered.read, path, name, self._tree)
+
+    async def pins(self, path: str) -> Mapping[str, tuple[str, str]]:
+        """See Store.pins."""
+        read = functools.partial(self._pins.read, path)
+        return await self._on(self._readers, self._in_versions, path, {}, read)
+
+    async def modules(self) -> AsyncIterator[str]:
+        """See Store.modules."""
+        found = walk.modules(self._tree)
+        while batch := await self._on(self._readers, list, islice(found, _BATCH)):
+            for path in batch:
+                yield path
 
     async def workspace(self) -> Path:
         """See Store.workspace."""
@@ -177,15 +209,16 @@ class DiskStore:
             raise
         return True
 
-    def _versions(self, path: str) -> list[str]:
+    def _in_versions(self, path: str, nothing: R, work: Callable[[int], R]) -> R:
+        """What `work` makes of the open `@v` directory of a module, `nothing` if there is none."""
         try:
             directory = durable.open_directory(_directory(path), self._tree)
         except OSError as err:
             if err.errno in durable.ABSENT:
-                return []
+                return nothing
             raise
         try:
-            return publication.listed(directory)
+            return work(directory)
         finally:
             os.close(directory)
 
@@ -206,6 +239,18 @@ class DiskStore:
                 with durable.locked(_LOCK, directory, _LOCK_SECONDS):
                     change.link(private, change.missing())
                     publication.write_list(directory, private)
+
+    def _remember(self, path: str, name: str, data: bytes) -> None:
+        answers.check(path, name, data)
+        where = remembered.place(path, name)
+        if remembered.refresh(where, data, self._tree):
+            return
+        with self._entered(where.directory) as directory, self._private() as private:
+            if not where.is_query:
+                remembered.replace(where, data, directory, private)
+                return
+            with durable.locked(_LOCK, directory, _LOCK_SECONDS):
+                remembered.replace(where, data, directory, private)
 
     @contextmanager
     def _private(self) -> Iterator[int]:
@@ -228,10 +273,10 @@ class DiskStore:
                 chain.append(handle)
                 if made or done not in self._durable:
                     os.fsync(chain[-2])
-                    self._remember(done)
+                    self._note_durable(done)
             yield chain[-1]
 
-    def _remember(self, directory: str) -> None:
+    def _note_durable(self, directory: str) -> None:
         if len(self._durable) >= _MAX_KNOWN_DIRECTORIES:
             self._durable.clear()
         self._durable.add(directory)
@@ -250,11 +295,9 @@ class DiskStore:
 
     def _mend_lists(self) -> None:
         with self._private() as private:
-            for _, names, _, parent in os.fwalk(".", dir_fd=self._tree):
-                if "@v" in names:
-                    names.remove("@v")
-                    with suppress(OSError, errors.Overloaded):  # derived data never keeps a server from starting
-                        _mend_list(parent, private)
+            for _, parent in walk.places(self._tree):
+                with suppress(OSError, errors.Overloaded):  # derived data never keeps a server from starting
+                    _mend_list(parent, private)
 
 
 def _open_linkable(root: Path, temp: TempDir) -> int:

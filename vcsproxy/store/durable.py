@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -124,13 +125,20 @@ def seal(handle: int) -> None:
 def read(name: str, parent: int) -> tuple[bytes, float]:
     """All bytes of a regular file, and when they were written, in seconds since 1970."""
     with opened(name, READ, parent) as handle:
-        known = os.fstat(handle)
-        if not stat.S_ISREG(known.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        data = os.read(handle, known.st_size + 1)
-        if len(data) != known.st_size:
-            raise OSError(errno.EIO, "read another length than the file has")
-        return data, known.st_mtime
+        return read_open(handle)
+
+
+def read_open(handle: int, most: int = sys.maxsize - 1) -> tuple[bytes, float]:
+    """As read, of a file open at its start, if it has at most `most` bytes."""
+    known = os.fstat(handle)
+    if not stat.S_ISREG(known.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if known.st_size > most:
+        raise OSError(errno.EINVAL, "larger than it can be")
+    data = os.read(handle, known.st_size + 1)
+    if len(data) != known.st_size:
+        raise OSError(errno.EIO, "read another length than the file has")
+    return data, known.st_mtime
 
 
 def try_read(name: str, parent: int) -> bytes | None:

@@ -1,7 +1,7 @@
 """Artifacts in this process's memory: for tests, and for embedding the proxy where nothing has to last.
 
-Keeps the rules of every store but durability; zips come back as bytes. It bounds nothing and shares nothing with other
-processes.
+Keeps the rules of every store but durability; zips come back as bytes. It bounds nothing but the queries it remembers,
+and shares nothing with other processes.
 
 Theory of operation: two dictionaries on one event loop. Everything is checked before anything is put in, and nothing is
 awaited in between, so a publish is seen as a whole or not at all.
@@ -15,13 +15,14 @@ import asyncio
 import shutil
 import tempfile
 import time
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vcsproxy import errors
 from vcsproxy.mod import module, semver
-from vcsproxy.store import Artifacts, Kind, Stored, rules
+from vcsproxy.store import Artifacts, Kind, Remembered, Stored, answers, rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._versions: dict[tuple[str, str], _Version] = {}
+        self._answers: dict[str, dict[str, Remembered]] = {}  # by path and name, the oldest first
         self._workspaces: set[Path] = set()
         self._files = ThreadPoolExecutor(1, "store-files")
 
@@ -77,6 +79,31 @@ class MemoryStore:
         """See Store.versions."""
         module.escape_path(path)
         return semver.sort(version for known, version in self._versions if known == path)
+
+    async def remember(self, path: str, name: str, data: bytes) -> None:
+        """See Store.remember."""
+        answers.check(path, name, data)
+        known = self._answers.setdefault(path, {})
+        known.pop(name, None)
+        known[name] = Remembered(data, time.time())
+        queries = [each for each in known if each not in (answers.LIST, answers.LATEST)]
+        for oldest in queries[: -answers.MAX_QUERIES]:
+            del known[oldest]
+
+    async def recall(self, path: str, name: str) -> Remembered | None:
+        """See Store.recall."""
+        return self._answers.get(path, {}).get(name) if answers.is_query(path, name) else None
+
+    async def pins(self, path: str) -> Mapping[str, tuple[str, str]]:
+        """See Store.pins."""
+        module.escape_path(path)
+        mine = ((version, known.info) for (owner, version), known in self._versions.items() if owner == path)
+        return {version: rules.pin(info.data or b"") for version, info in mine}
+
+    async def modules(self) -> AsyncIterator[str]:
+        """See Store.modules."""
+        for path in sorted({path for path, _ in self._versions}):
+            yield path
 
     async def workspace(self) -> Path:
         """See Store.workspace."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -142,13 +143,25 @@ def is_whole(handle: int) -> bool:
 
 def listed(directory: int) -> list[str]:
     """The versions with an `.info` in an open `@v` directory, sorted."""
-    suffix = Kind.INFO.suffix
-    found = []
-    for name in os.listdir(directory):
-        if name.endswith(suffix):
-            with suppress(errors.InvalidRequest):
-                found.append(module.unescape_version(name.removesuffix(suffix)))
-    return semver.sort(found)
+    return semver.sort(published(os.listdir(directory)))
+
+
+def published(names: Iterable[str]) -> Iterator[str]:
+    """The versions whose `.info` is among the names of an `@v` directory; what is remembered there is none."""
+    for name in names:
+        version = infos_version(name)
+        if version is not None and rules.is_canonical(version):
+            yield version
+
+
+def infos_version(name: str) -> str | None:
+    """The version, or version query, that a file in an `@v` directory is the `.info` of."""
+    if not name.endswith(Kind.INFO.suffix):
+        return None
+    try:
+        return module.unescape_version(name.removesuffix(Kind.INFO.suffix))
+    except errors.InvalidRequest:
+        return None
 
 
 def write_list(directory: int, private: int) -> None:

@@ -15,9 +15,11 @@ from hashlib import sha256
 from typing import BinaryIO
 
 from vcsproxy import errors
+from vcsproxy.mod import module
 from vcsproxy.store import Artifacts
 
 H1_LENGTH = 47
+NO_PIN = ("", "")
 _H1 = re.compile(r"h1:[A-Za-z0-9+/]{43}=")
 _HINT = "the tag was moved or the history rewritten; the first bytes stay, ask the author for a new version"
 
@@ -50,8 +52,23 @@ def facts(info: bytes) -> Facts:
     return Facts(value["Version"], str(value.get("Time") or ""), str(commit or ""))
 
 
+def pin(info: bytes) -> tuple[str, str]:
+    """(Origin.Ref, Origin.Hash) of an `.info`, "" for what it does not say or cannot."""
+    try:
+        value = json.loads(info)
+    except (ValueError, RecursionError):
+        return NO_PIN
+    origin = value.get("Origin") if isinstance(value, dict) else None
+    if not isinstance(origin, dict):
+        return NO_PIN
+    ref, commit = origin.get("Ref"), origin.get("Hash")
+    return ref if isinstance(ref, str) else "", commit if isinstance(commit, str) else ""
+
+
 def check_artifacts(path: str, version: str, artifacts: Artifacts) -> None:
     """Refuse to publish what could not be found again. Raises Corrupt: the builder has made a mistake."""
+    if not is_canonical(version):
+        raise errors.Corrupt(f"{path}@{version}: only canonical versions can be published")
     try:
         named = facts(artifacts.info).version
     except ValueError as err:
@@ -60,6 +77,11 @@ def check_artifacts(path: str, version: str, artifacts: Artifacts) -> None:
         raise errors.Corrupt(f"{path}@{version}: the .info to publish is that of version {named}")
     if artifacts.zip is not None and not is_h1(artifacts.zip_h1):
         raise errors.Corrupt(f"{path}@{version}: the zip to publish has no valid dirhash")
+
+
+def is_canonical(version: str) -> bool:
+    """Whether this can be the name of a published version."""
+    return version != "" and version == module.canonical_version(version)
 
 
 def check_info(path: str, version: str, stored: bytes, new: bytes) -> None:

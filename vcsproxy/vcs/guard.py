@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from vcsproxy import errors
-from vcsproxy.build.job import Host, Limits
+from vcsproxy.access.prefix import longest
+from vcsproxy.build.job import Access, Host, Limits
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -47,11 +48,16 @@ def _wrapped(address: Address) -> list[Address]:
 
 
 class Guard:
-    """Dials hosts for one job; `hosts` are those that the configuration names."""
+    """Dials hosts for one job; `hosts` are those that the configuration names, `access` the credentials it may use."""
 
-    def __init__(self, hosts: Sequence[Host], limits: Limits) -> None:
+    def __init__(self, hosts: Sequence[Host], limits: Limits, access: Sequence[Access] = ()) -> None:
         self._hosts: Mapping[str, Host] = {host.name: host for host in hosts}
+        self._access = tuple((each.url, each) for each in access)
         self.limits = limits
+
+    def access(self, url: str) -> Access | None:
+        """The credential to use for exactly this URL, None if there is none."""
+        return longest(self._access, url)
 
     def host(self, name: str) -> Host | None:
         """What the configuration says about a host name (lower case)."""

@@ -17,6 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from vcsproxy import errors
+from vcsproxy.build.job import Call, Called
 from vcsproxy.vcs.guard import Guard
 
 _SCHEMES = ("https", "http")
@@ -117,3 +118,16 @@ def explain(err: Exception, host: str) -> errors.VCSProxyError:
         why = (cause.reason or str(cause)).replace("_", " ").lower()
         return errors.UpstreamFailed(f"TLS with {host} failed: {why}", "does it speak https on this port?")
     return errors.UpstreamFailed(f"the connection to {host} failed: {getattr(cause, 'strerror', None) or cause}")
+
+
+def call(task: Call) -> Called:
+    """Send one request for the serving process; any status is an answer. Raises UpstreamFailed or DeadlineExceeded."""
+    guard = Guard(task.hosts, task.limits)
+    client = HttpClient(guard)
+    headers = {"Authorization": f"Bearer {task.bearer.reveal()}", "Accept": task.accept, "User-Agent": "vcsproxy"}
+    try:
+        response = client.send(task.method, task.url, headers, task.body or None)
+        body = response.read(task.limits.page)
+        return Called(response.status, body)
+    finally:
+        client.close()

@@ -27,6 +27,8 @@ class LocalSource:
     `name` is what messages call it: where things lie on this machine is not for clients.
     """
 
+    stale = 0.0  # read in place: never older than the moment
+
     def __init__(self, path: str, name: str, limits: Limits) -> None:
         if not os.path.isdir(path):
             if os.path.isdir(os.path.dirname(os.path.abspath(path))):

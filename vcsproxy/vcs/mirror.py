@@ -31,7 +31,8 @@ from dulwich.object_store import DiskObjectStore
 from dulwich.pack import UnresolvedDeltas
 
 from vcsproxy import errors
-from vcsproxy.build.job import Host, Limits
+from vcsproxy.build.job import Job, Limits
+from vcsproxy.mod.reporoot import RepoRoot
 from vcsproxy.vcs.guard import Guard
 from vcsproxy.vcs.objects import Objects
 from vcsproxy.vcs.refs import RefTable
@@ -73,11 +74,11 @@ class Mirror:
         self._objects: Objects | None = None
 
     @classmethod
-    def open(cls, url: str, mirrors: str, hosts: Sequence[Host], limits: Limits, refs_ttl: float) -> Mirror:
-        """The mirror of a URL below `mirrors`; nothing is fetched or written yet."""
-        guard = Guard(hosts, limits)
-        directory = os.path.join(mirrors, sha256(url.encode()).hexdigest()[:40])
-        mirror = cls(url, directory, guard, refs_ttl)
+    def open(cls, root: RepoRoot, job: Job) -> Mirror:
+        """The mirror of a repository for a job; nothing is fetched or written yet."""
+        guard = Guard(job.hosts, job.limits, job.access)
+        directory = os.path.join(job.mirrors, sha256(root.url.encode()).hexdigest()[:40])
+        mirror = cls(root.url, directory, guard, job.refs_ttl)
         mirror._load()
         return mirror
 
@@ -110,6 +111,11 @@ class Mirror:
             if self._listed_at == was:
                 self._list()
         return self._table != before
+
+    @property
+    def stale(self) -> float:
+        """Seconds since the refs were read, if the host could not be asked for newer ones; else 0."""
+        return 0.0
 
     def _young(self, ttl: float) -> bool:
         return 0 <= time.time() - self._listed_at < ttl

@@ -290,6 +290,11 @@ class Repo:
             return None
         return self.objects.blob(entry.oid)
 
+    def has_directory(self, commit: str, path: str) -> bool:
+        """Whether a path is a directory at a commit that `stat` gave."""
+        entry = self.objects.find(self.objects.commit(commit).tree, path.encode())
+        return entry is not None and entry.is_tree
+
     def files(self, commit: str, directory: str) -> Iterator[File]:
         """Every file below a directory ("" for the root) in the order of `git archive`; links too, submodules not.
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import urllib3
 
 from vcsproxy import errors
-from vcsproxy.build.job import Host, Limits
+from vcsproxy.build.job import Access, Host, Limits
 from vcsproxy.mod import goimport
 from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot
 from vcsproxy.vcs.guard import Guard
@@ -29,9 +29,9 @@ _USER_AGENT = "GoCommand/1 (+https://go.dev/cmd/go; vcsproxy)"
 _MAX_REQUESTS = 10
 
 
-def resolve(target: Discover | Probe, hosts: Sequence[Host], limits: Limits) -> RepoRoot:
+def resolve(target: Discover | Probe, hosts: Sequence[Host], limits: Limits, access: Sequence[Access] = ()) -> RepoRoot:
     """The repository of a module path. Raises NotFound when the network proves that there is none."""
-    guard = Guard(hosts, limits)
+    guard = Guard(hosts, limits, access)
     if isinstance(target, Probe):
         return _probe(target, guard)
     client = HttpClient(guard)

@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from vcsproxy import errors
+from vcsproxy.trace import format_steps
 from vcsproxy.web.respond import Reply, error_reply, unexpected_reply
 
 log = structlog.get_logger()
@@ -22,6 +23,9 @@ log = structlog.get_logger()
 Answer = Callable[[web.BaseRequest], Awaitable[Reply]]
 Send = Callable[[web.BaseRequest, Reply], Awaitable[tuple[web.StreamResponse, int]]]
 """Sends a reply and returns the response and the bytes of its body."""
+
+Keep = Callable[[str, Reply], None]
+"""Takes a reply that a plain GET of the same raw path may get again."""
 
 _ids = itertools.count(1)
 _start = secrets.token_hex(4)
@@ -35,9 +39,10 @@ def new_request_id() -> str:
 class Observer:
     """Stands between the HTTP protocol and the routes."""
 
-    def __init__(self, answer: Answer, send: Send) -> None:
+    def __init__(self, answer: Answer, send: Send, keep: Keep) -> None:
         self._answer = answer
         self._send = send
+        self._keep = keep
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         started = time.perf_counter()
@@ -56,6 +61,8 @@ class Observer:
                 reply, error = _explained(err, request_id)
                 response, sent = await self._send(request, reply)
             whole = request.transport is not None
+            if reply.fresh and request.method == "GET":
+                self._keep(request.raw_path, reply)
             return response
         finally:
             sent = sent if whole else request.writer.output_size
@@ -102,9 +109,13 @@ def log_request(
         more["hit"] = reply.hit
     if not whole:
         more["aborted"] = True
-    if error is not None and reply is not None and reply.status >= 500:
+    if reply is not None and reply.stale:
+        more["stale"] = round(reply.stale)
+    if error is not None:
         more["error"] = f"{type(error).__name__}: {error.message}"
-    write = log.error if "error" in more else log.info
+        if error.steps:
+            more["explain"] = format_steps(error.steps)
+    write = log.error if reply is not None and reply.status >= 500 else log.info
     write(
         "request",
         id=request_id,

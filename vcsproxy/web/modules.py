@@ -68,7 +68,10 @@ async def module_reply(modules: Modules, request: web.BaseRequest) -> Reply:
         answer = await modules.answer(wanted)
     except errors.InvalidRequest as err:
         return error_reply(err, "", bad_request=404)
-    return stored_reply(answer.stored, wanted.kind, immutable=answer.immutable, asked=asked_of(request), hit=answer.hit)
+    asked = asked_of(request)
+    return stored_reply(
+        answer.stored, wanted.kind, immutable=answer.immutable, asked=asked, hit=answer.hit, stale=answer.stale
+    )
 
 
 async def _cached(modules: Modules, wanted: ProxyRequest, request: web.BaseRequest) -> Reply:

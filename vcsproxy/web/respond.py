@@ -7,6 +7,7 @@ Source: RFC 9110 sections 13 (conditional requests) and 14 (ranges); specificati
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from vcsproxy import errors
-from vcsproxy.logs import printable
+from vcsproxy.logs import printable, redact
 from vcsproxy.mod.proxypath import Kind
 from vcsproxy.store import Stored
 
@@ -25,6 +26,7 @@ JSON = "application/json"
 NO_STORE = "no-store"
 IMMUTABLE = "public, max-age=31536000, immutable"
 CHANGING = "public, max-age=60"
+STALE = "Vcsproxy-Stale"  # seconds since the Git host was last asked: it cannot be asked now
 
 BASE_HEADERS = {
     "Server": "vcsproxy",
@@ -41,7 +43,8 @@ class Reply:
     """One response. The body is `data`, or `count` bytes of `file` (of `size` bytes in all) from `start`.
 
     headers: without Content-Length. close: end the connection afterwards. hit: whether the store had it already, None
-    where that means nothing.
+    where that means nothing. stale: seconds since the Git host was asked, if it could not be asked now. fresh: seconds
+    for which a plain GET of the same path gets the same reply.
     """
 
     status: int
@@ -53,6 +56,8 @@ class Reply:
     count: int = 0
     close: bool = False
     hit: bool | None = None
+    stale: float = 0.0
+    fresh: float = 0.0
 
 
 # --- errors ---
@@ -71,6 +76,7 @@ TABLE: dict[type[errors.VCSProxyError], Rule] = {
     errors.VCSProxyError: Rule(500),
     errors.InvalidRequest: Rule(400),
     errors.NotFound: Rule(404, "public, max-age=10"),
+    errors.RepositoryNotFound: Rule(404, "public, max-age=10"),
     errors.Gone: Rule(410),
     errors.Denied: Rule(403),
     errors.Unauthenticated: Rule(401),
@@ -79,12 +85,17 @@ TABLE: dict[type[errors.VCSProxyError], Rule] = {
     errors.ModuleChanged: Rule(422),
     errors.Unavailable: Rule(503, retry_after=5),
     errors.UpstreamFailed: Rule(502),
+    errors.AccessDenied: Rule(502),
+    errors.HostUnreachable: Rule(502, retry_after=5),
+    errors.HostBusy: Rule(503, retry_after=30),
     errors.Overloaded: Rule(503, retry_after=5),
     errors.DeadlineExceeded: Rule(504, retry_after=30),
+    errors.HostSilent: Rule(504, retry_after=30),
     errors.Corrupt: Rule(500),
     errors.ConfigError: Rule(500),
 }
 
+_FOR_EVER = 3600.0  # seconds; what is kept for longer is looked at again now and then
 _MAX_LINES = 8
 _MAX_BYTES = 640
 _MAX_DATE = 64
@@ -100,8 +111,9 @@ def error_reply(error: errors.VCSProxyError, request_id: str, *, bad_request: in
     rule = rule_for(error)
     status = bad_request if rule.status == 400 else rule.status
     headers = {"Content-Type": TEXT, "Cache-Control": rule.cache}
-    if rule.retry_after:
-        headers["Retry-After"] = str(rule.retry_after)
+    wait = math.ceil(getattr(error, "retry_after", 0.0)) or rule.retry_after
+    if wait:
+        headers["Retry-After"] = str(wait)
     if status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="vcsproxy", charset="UTF-8"'
     return Reply(status, headers, error_body(status, error.message, error.hint, request_id))
@@ -120,9 +132,9 @@ def error_body(status: int, message: str, hint: str, request_id: str) -> bytes:
     """
     if status == 404 and not message.startswith("not found:"):
         message = "not found: " + message
-    text = f"{message}\n{hint}".replace("\t", " ")
+    text = redact(f"{message}\n{hint}").replace("\t", " ")
     lines = [printable(line) for line in text.splitlines() if line.strip()] or ["no reason given"]
-    last = f"\n(request {request_id})\n" if status >= 500 else "\n"
+    last = f"\n(request {request_id})\n" if status not in (404, 410) else "\n"
     room = _MAX_BYTES - len(last.encode())
     body = "\n".join(lines[: _MAX_LINES - last.count("\n") + 1]).encode()
     if len(body) > room:
@@ -151,10 +163,15 @@ UNSATISFIABLE = (-1, -1)
 
 
 def stored_reply(
-    stored: Stored, kind: Kind, *, immutable: bool, asked: Asked = PLAIN, hit: bool | None = None
+    stored: Stored, kind: Kind, *, immutable: bool, asked: Asked = PLAIN, hit: bool | None = None, stale: float = 0.0
 ) -> Reply:
-    """The response for bytes or a file of the store."""
-    return replace(_stored_reply(stored, kind, immutable, asked), hit=hit)
+    """The response for bytes or a file of the store. stale: seconds since it was known to be true, if that matters."""
+    reply = _stored_reply(stored, kind, immutable, asked)
+    if stale:
+        age = {STALE: str(math.ceil(stale)), "Cache-Control": NO_STORE}
+        return replace(reply, headers={**reply.headers, **age}, hit=hit, stale=stale)
+    fresh = _FOR_EVER if immutable and asked is PLAIN else 0.0
+    return replace(reply, hit=hit, fresh=fresh)
 
 
 def _stored_reply(stored: Stored, kind: Kind, immutable: bool, asked: Asked) -> Reply:

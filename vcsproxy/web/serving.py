@@ -27,6 +27,7 @@ import aiohttp.http_parser
 from aiohttp import web
 
 from vcsproxy import errors
+from vcsproxy.web.hot import HotReplies
 from vcsproxy.web.middleware import Answer, Observer, log_request, new_request_id
 from vcsproxy.web.respond import BASE_HEADERS, NO_STORE, TEXT, Reply
 
@@ -71,7 +72,7 @@ def check_parser() -> None:
 class Connection(web.RequestHandler):
     """One client; knows how fast it reads."""
 
-    __slots__ = ("_left", "_listener", "_moved", "_since", "_wire")
+    __slots__ = ("_left", "_listener", "_moved", "_since", "_whole", "_wire")
 
     def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop, patience: Patience) -> None:
         super().__init__(
@@ -90,6 +91,7 @@ class Connection(web.RequestHandler):
         self._moved = False
         self._since = 0.0
         self._left = 0
+        self._whole = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         wire = cast("asyncio.Transport", transport)
@@ -105,6 +107,33 @@ class Connection(web.RequestHandler):
         self._listener.leave(self)
         self._wire = None
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer at once what is hot; the rest is aiohttp's.
+
+        Only between requests: what aiohttp has got so far must have ended with a whole one that has no body.
+        """
+        if self._whole:
+            if self._is_idle():
+                answer = self._listener.hot.answer(data)
+                if answer is not None and self._wire is not None:
+                    self._moved = True
+                    self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                    self._wire.writelines(answer)
+                    return
+            self._whole = _is_whole(data)
+        super().data_received(data)
+
+    def _is_idle(self) -> bool:
+        """Whether aiohttp waits for a request, and the client has taken the reply before."""
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and not self._messages
+            and self._wire is not None
+            and not self._wire.get_write_buffer_size()
+        )
 
     def resume_writing(self) -> None:
         self._moved = True
@@ -150,11 +179,23 @@ class Connection(web.RequestHandler):
         return response
 
 
+_BODY = (b"\ncontent-length", b"\ntransfer-encoding", b"\nupgrade", b"\nexpect")
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether these bytes are one whole request without a body, so that the next ones begin another."""
+    if not data.startswith((b"GET ", b"HEAD ")) or not data.endswith(b"\r\n\r\n") or data.count(b"\r\n\r\n") != 1:
+        return False
+    lower = data.lower()
+    return not any(name in lower for name in _BODY)
+
+
 class Listener(web.Server):
     """Makes a Connection of each client, and watches over them."""
 
-    def __init__(self, observer: Observer, patience: Patience, max_connections: int) -> None:
+    def __init__(self, observer: Observer, hot: HotReplies, patience: Patience, max_connections: int) -> None:
         super().__init__(observer)
+        self.hot = hot
         self._patience = patience
         self._max = max_connections
         self._inside: set[Connection] = set()
@@ -277,9 +318,17 @@ def _read(fd: int, start: int, stop: int) -> bytes:
 class WebServer:
     """Listens on one address. `start` first, `close` last."""
 
-    def __init__(self, answer: Answer, *, patience: Patience | None = None, max_connections: int = 1024) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        patience: Patience | None = None,
+        max_connections: int = 1024,
+        hot_bytes: int = 32 << 20,
+    ) -> None:
         self._sender = Sender()
-        self._observer = Observer(answer, self._sender.send)
+        self._hot = HotReplies(hot_bytes)
+        self._observer = Observer(answer, self._sender.send, self._hot.put)
         self._patience = patience or Patience()
         self._max = max_connections
         self._listener: Listener | None = None
@@ -289,18 +338,22 @@ class WebServer:
     async def start(self, host: str, port: int) -> str:
         """Begin to listen; returns the URL. Port 0 takes a free one. Raises OSError."""
         check_parser()
-        self._listener = Listener(self._observer, self._patience, self._max)
+        self._listener = Listener(self._observer, self._hot, self._patience, self._max)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._listener, host or None, port, backlog=1024)
         self._sweeper = asyncio.create_task(self._listener.sweep())
         name, port = self._server.sockets[0].getsockname()[:2]
         return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
+    def forget(self) -> None:
+        """Give no reply again without asking for it: the configuration has changed."""
+        self._hot.clear()
+
     async def close(self, seconds: float) -> None:
         """Take no more connections, let running requests end within `seconds`, then break what is left."""
         if self._server is None or self._listener is None or self._sweeper is None:
             return
-        self._sender.closing = True
+        self._sender.closing = self._hot.closed = True
         self._server.close()
         self._listener.pre_shutdown()
         try:
@@ -310,4 +363,5 @@ class WebServer:
             await self._listener.shutdown(0.05)
         finally:
             self._sweeper.cancel()
+            self._hot.log.flush()
             self._sender.close()

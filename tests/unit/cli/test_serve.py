@@ -97,6 +97,7 @@ def config(tmp_path: Path, hanging_host: int) -> Path:
         [[host]]
         name = "hang.test"
         connect = "127.0.0.1:{hanging_host}"
+        insecure = true
         """
     )
     return file

@@ -19,7 +19,7 @@ from vcsproxy.web.modules import FixedModules
 
 EVERY_COMMAND = [
     (), ("serve",), ("mod",), ("mod", "info"), ("mod", "gomod"), ("mod", "zip"), ("mod", "versions"), ("hash",),
-    ("config",), ("config", "check"),
+    ("config",), ("config", "check"), ("tags",), ("tags", "moved"), ("explain",),
 ]  # fmt: skip
 
 

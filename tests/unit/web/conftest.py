@@ -153,13 +153,17 @@ async def start(log: io.StringIO) -> AsyncIterator[Callable[..., Any]]:
     """Start a server for given modules; all are closed at the end."""
     running: list[Site] = []
 
-    async def begin(modules: Modules, patience: Patience | None = None, max_connections: int = 1024) -> Site:
+    async def begin(
+        modules: Modules, patience: Patience | None = None, max_connections: int = 1024, hot_bytes: int = 32 << 20
+    ) -> Site:
         ready = [""]
 
         async def is_ready() -> str:
             return ready[0]
 
-        web = WebServer(App(modules, is_ready).reply, patience=patience, max_connections=max_connections)
+        web = WebServer(
+            App(modules, is_ready).reply, patience=patience, max_connections=max_connections, hot_bytes=hot_bytes
+        )
         site = Site(await web.start("127.0.0.1", 0), web, modules, log, ready)
         running.append(site)
         return site

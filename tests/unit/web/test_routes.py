@@ -12,6 +12,7 @@ import pytest
 from tests.unit.web.conftest import DATE, INFO, PATH, ZIP, Got, Site
 from vcsproxy import errors
 from vcsproxy.mod.proxypath import Kind, ProxyRequest
+from vcsproxy.trace import Step
 from vcsproxy.web.modules import FixedModules
 
 BASE = "/github.com/!azure/x"
@@ -265,8 +266,19 @@ async def test_errors_of_modules(start: Callable[..., Any], error: errors.VCSPro
     assert error.hint in got.body.decode()
     (line,) = site.lines()
     assert line["status"] == status
-    assert (f"(request {line['id']})" in got.body.decode()) == (status >= 500)
-    assert ("error" in line) == (status >= 500)
+    assert (f"(request {line['id']})" in got.body.decode()) == (status not in (404, 410))
+    assert ("error" in line) == (not isinstance(error, errors.InvalidRequest))
+
+
+async def test_a_failed_request_tells_its_steps_in_the_log_and_not_to_the_client(start: Callable[..., Any]) -> None:
+    error = errors.AccessDenied("refused")
+    error.steps = (Step(0.25, "refs", "3 tags of \x1b[31mteam"),)
+    site: Site = await start(FixedModules({ProxyRequest(Kind.LIST, PATH): error}))
+    got = await site.ask(f"{BASE}/@v/list")
+    (line,) = site.lines()
+    assert "3 tags" in line["explain"][0]
+    assert "\x1b" not in line["explain"][0]
+    assert b"3 tags" not in got.body
 
 
 async def test_a_bug_shows_nothing_but_an_id_whose_traceback_is_in_the_log(start: Callable[..., Any]) -> None:

@@ -1,0 +1,1 @@
+"""PURE. Who may use what: URL prefixes of credentials, and the formats in which credentials are kept."""
