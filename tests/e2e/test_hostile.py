@@ -37,6 +37,9 @@ def server(bad: GitHost, tmp_path: Path) -> Iterator[ProxyServer]:
         [[source]]
         root = "github.com/t/{{repo}}"
         url = "{bad.url}/{{repo}}"
+        [[source]]
+        root = "github.com/t2/{{repo}}"
+        url = "{bad.url.replace("127.0.0.1", "localhost")}/{{repo}}"
         [limits]
         memory = "1GiB"
         wall = "20s"
@@ -79,7 +82,7 @@ def test_bombs_are_refused_and_hits_flow(name: str, bad: GitHost, server: ProxyS
     bad.script = hostile.host_of(head, hostile.side_band(pack))
     status, body, slowest = slowest_hit_during(server, "/github.com/t/x/@v/v1.0.0.zip")
     assert status == 422, body
-    assert "memory" in body or "entries" in body
+    assert "larger than" in body or "entries" in body
     assert slowest < 2
     assert server.get("/github.com/t/x/@v/v1.0.0.zip").status == 422
 
@@ -100,7 +103,7 @@ def test_damaged_packs_are_never_served(bad: GitHost, server: ProxyServer) -> No
         got = server.get(f"/github.com/t/r{number}/@v/v1.0.0.info")
         assert got.status in (422, 502, 503), (number, got.status, got.data)
     bad.script = hostile.host_of(head, whole)
-    assert server.get("/github.com/t/fine/@v/v1.0.0.zip").status == 200
+    assert server.get("/github.com/t2/fine/@v/v1.0.0.zip").status == 200  # by another name of the host, which is paused
 
 
 def _endless_refs(handler: Handler) -> bool:

@@ -151,7 +151,7 @@ def test_a_major_in_two_places(go: GoTool, tmp_path: Path) -> None:
 def test_names_that_come_near(go: GoTool, tmp_path: Path) -> None:
     x = asked(go, tmp_path, line(Step(MOD, tags=["v1.2.2", "v1.2.4"], branch="develop"), Step(MOD)))
     told(
-        x, "@v1.2.3", "unknown revision v1.2.3", "the nearest tags are v1.2.4, v1.2.2",
+        x, "@v1.2.3", "unknown revision v1.2.3", "the nearest tags are v1.2.2, v1.2.4",
         f"tag a commit: git tag v1.2.3 COMMIT && git push origin v1.2.3; or ask for {X}@main",
     )  # fmt: skip
     told(x, "@devel", "unknown revision devel", "the nearest name is develop", f"ask for {X}@develop")

@@ -60,7 +60,7 @@ def packed(job: Job, code: CodeRepo, repo: Repo, found: Version, place: Place) -
     module.check(job.path, found.version)
     _check_go_limit(job, found.version, place)
     target = os.path.join(job.workspace, ZIP_NAME)
-    with open(target, "xb") as out:
+    with open(target, "wb") as out:
         written = Assembly(repo, place).write(job.path, found.version, out)
     data = code.info(found)
     return Built(found.version, data, data, code.gomod_at(place), target, written.h1, written.omitted)

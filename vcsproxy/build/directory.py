@@ -111,7 +111,8 @@ class Directory:
             directory = directory.rpartition("/")[0]
             data = self._repo.read_at(self._commit, join(directory, "go.mod"))
             if data is not None:
-                return modfile.module_path(data) or self._code.root
+                declared = modfile.module_path(data)
+                return declared if hints.is_path(declared) else self._code.root
         return self._code.root
 
     def _error(self, what: str, cure: str) -> errors.NotFound:

@@ -76,7 +76,7 @@ def _tell_declared(code: CodeRepo, place: Place) -> None:
     if declared != path:
         file = join(place.directory, "go.mod")
         note("cause", f"{file} declares the module path {declared}, and go refuses to use it as {path}")
-        note("cure", hints.another_path(code.code_root, declared))
+        note("cure", hints.another_path(code.code_root, file, declared))
 
 
 # ---- why it is absent

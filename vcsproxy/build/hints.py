@@ -6,6 +6,7 @@ for a tag or branch that is missing altogether see `missing`.
 
 from __future__ import annotations
 
+from vcsproxy.errors import InvalidRequest
 from vcsproxy.mod import module, semver
 from vcsproxy.mod.query import base_of
 from vcsproxy.mod.reporoot import CodeRoot
@@ -53,7 +54,7 @@ def misfit(code: CodeRoot, file: str, declared: str, version: str) -> str:
     """go.mod declares a path that cannot stand for the one asked for, or none."""
     mend = f'write "module {code.module_path}" in {file}, and tag a new version'
     _, major, ok = module.split_path_version(declared)
-    if not declared or not ok:
+    if not ok or not is_path(declared):
         return mend
     if not code.path_major:  # it says /vN, and no version of this path can
         begin = f", whose versions begin with {major[1:]}" if semver.major(version) in ("v0", "v1") else ""
@@ -77,5 +78,16 @@ def pseudo_version(code: CodeRoot, rev: str) -> str:
     return f"ask for {code.module_path}@{rev}, and go finds the right pseudo-version"
 
 
-def another_path(code: CodeRoot, declared: str) -> str:
-    return f"require {declared}; or use {code.module_path} only on the right of a replace directive"
+def another_path(code: CodeRoot, file: str, declared: str) -> str:
+    """It is a module, and calls itself otherwise."""
+    mend = f"require {declared}" if is_path(declared) else f'write "module {code.module_path}" in {file}'
+    return f"{mend}; or use {code.module_path} only on the right of a replace directive"
+
+
+def is_path(declared: str) -> bool:
+    """Whether what a stranger's go.mod declares can be repeated in a cure: an import path and no other text."""
+    try:
+        module.check_import_path(declared)
+    except InvalidRequest:
+        return False
+    return True

@@ -192,7 +192,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An error by the name of its class in `errors`, with message and hint as written there."""
+    """An error by the name of its class in `errors`, or of the nearest one there, with its message and hint."""
 
     error: str
     message: str
@@ -208,7 +208,8 @@ class Failed:
         # Names of refs and files may hold bytes that are no text; JSON cannot carry those.
         texts = (hide(text)[:_MAX_TEXT].encode("utf-8", "replace").decode() for text in (error.message, error.hint))
         message, hint = texts
-        return cls(type(error).__name__, message, hint, getattr(error, "retry_after", 0.0), steps)
+        name = next(each.__name__ for each in type(error).__mro__ if hasattr(errors, each.__name__))
+        return cls(name, message, hint, getattr(error, "retry_after", 0.0), steps)
 
     def exception(self) -> errors.VCSProxyError:
         """The exception again; an unknown name can only come from a broken worker."""

@@ -1,16 +1,18 @@
 """Why a tag, branch or commit that somebody asks for is not there, and what was probably meant.
 
 Pure: it looks at the names of the refs and at nothing else that costs anything. Names are a stranger's: only plain ones
-are put into a command that somebody may copy, and near misses are looked for among a bounded number of them.
+are repeated where somebody may copy them, and near misses are looked for among a bounded number of them.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
+from itertools import islice
 
 from vcsproxy.build.candidates import spelling_fault
 from vcsproxy.mod import pseudo, semver
@@ -20,7 +22,8 @@ from vcsproxy.vcs.refs import HEAD, HEADS, RefTable
 
 _HEX = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+@/-]{0,79}", re.ASCII)
-_MAX_NAMES = 1000
+_MAX_NAMES = 1000  # to be compared letter by letter
+_MAX_VERSIONS = 20_000
 _NEAREST = 3
 _MIN_HASH, _SHORT = 7, 12
 
@@ -138,17 +141,15 @@ class Missing:
         if not own:
             return Finding(f"no tag begins with {prefix}, as the tags of this module must", push)
         major = semver.major(self.query)
-        same = (name for name in own if semver.major(name) == major and not spelling_fault(name))
-        near = _near(base_of(self.query), same)
+        near = _neighbours(self.query, (n for n in own if semver.major(n) == major and not spelling_fault(n)))
         if near:
             return Finding(_nearest("tag", [prefix + name for name in near]), push)
-        return Finding(f"no tag of {major} comes near it", push)
+        return Finding(f"there is no tag of {major}", push)
 
     # ---- a branch or anything else
 
     def _name(self) -> Finding:
-        branches = [name[len(HEADS) :] for name in self.refs.refs if name.startswith(HEADS)]
-        tags = [name for name, _ in self.refs.tags()]
+        branches, tags = self._branches(), [name for name, _ in self.refs.tags()]
         for name in branches:
             if name.endswith("/" + self.query):
                 cure = f"a proxy cannot be asked for a name with a slash; ask for its commit {self._at(name)}"
@@ -167,14 +168,24 @@ class Missing:
     def _default_branch(self) -> str:
         """The branch that HEAD must be, "" when that cannot be told."""
         head = self.refs.peeled(HEAD)
-        names = [name[len(HEADS) :] for name, ref in self.refs.refs.items() if name.startswith(HEADS)]
-        there = [name for name in names if head and self.refs.peeled(HEADS + name) == head]
+        there = [name for name in self._branches() if head and self.refs.peeled(HEADS + name) == head]
         return next((name for name in ("main", "master", *there) if name in there), "")
+
+    def _branches(self) -> list[str]:
+        names = (name[len(HEADS) :] for name in self.refs.refs if name.startswith(HEADS))
+        return [name for name in names if _PLAIN.fullmatch(name)]
 
 
 def _near(name: str, names: Iterable[str]) -> Sequence[str]:
-    some = [each for each, _ in zip((n for n in names if _PLAIN.fullmatch(n)), range(_MAX_NAMES), strict=False)]
-    return get_close_matches(name[:80], some, n=_NEAREST)
+    plain = (each for each in names if _PLAIN.fullmatch(each))
+    return get_close_matches(name[:80], list(islice(plain, _MAX_NAMES)), n=_NEAREST)
+
+
+def _neighbours(version: str, names: Iterable[str]) -> Sequence[str]:
+    """The versions right below and above."""
+    ordered = semver.sort(islice((name for name in names if _PLAIN.fullmatch(name)), _MAX_VERSIONS))
+    at = bisect_left(ordered, semver.sort_key(version), key=semver.sort_key)
+    return ordered[max(at - _NEAREST + 1, 0) : at + 1]
 
 
 def _nearest(noun: str, names: Sequence[str]) -> str:

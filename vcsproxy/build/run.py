@@ -23,6 +23,7 @@ from vcsproxy.vcs.https import call
 from vcsproxy.vcs.local import LocalSource
 from vcsproxy.vcs.mirror import Mirror
 from vcsproxy.vcs.objects import MissingObject
+from vcsproxy.vcs.packs import Damaged
 from vcsproxy.vcs.repo import Repo
 from vcsproxy.vcs.reporoot import resolve
 
@@ -82,8 +83,25 @@ def _ask(job: Job, root: RepoRoot) -> Built | Listed:
     where = f"is in its directory {code.code_dir}" if code.code_dir else "is at its root"
     tags = f", its tags begin with {code.tag_prefix}" if code.tag_prefix else ""
     note("repository", f"{without_userinfo(root.url)} is that of {root.root}; the module {where}{tags}")
+    try:
+        return _answered(job, root, code)
+    except Damaged as err:
+        note("fetch", f"the copy of the repository is damaged ({err}) and begins anew")
+    try:
+        return _answered(job, root, code)
+    except Damaged as err:
+        message = f"the copy of {root.origin or root.root} is damaged again and again: {err}"
+        raise errors.UpstreamFailed(message, "check the disk of the data directory") from err
+
+
+def _answered(job: Job, root: RepoRoot, code: CodeRoot) -> Built | Listed:
     with _open(job, root) as source:
-        return replace(_attempt(job, root, code, source, again=True), stale=source.stale)
+        try:
+            return replace(_attempt(job, root, code, source, again=True), stale=source.stale)
+        except Damaged:
+            if isinstance(source, Mirror) and not job.offline:
+                source.begin_anew()
+            raise
 
 
 def _attempt(job: Job, root: RepoRoot, code: CodeRoot, source: LocalSource | Mirror, *, again: bool) -> Built | Listed:

@@ -27,7 +27,7 @@ from vcsproxy.build.job import Access, Built, Call, Called, Job, Limits, Listed,
 from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot, static_root
 from vcsproxy.proxy.flight import Flight
 from vcsproxy.proxy.hosts import Hosts
-from vcsproxy.proxy.wiring import Wiring, host_of
+from vcsproxy.proxy.wiring import Wiring, authority_of, host_of
 from vcsproxy.trace import Trace
 
 log = structlog.get_logger()
@@ -127,14 +127,13 @@ class Dispatch:
     async def _locate(self, wiring: Wiring, path: str, target: Discover | Probe, trace: Trace) -> RepoRoot:
         """Ask the network where the repository is."""
         where = f"https://{path if isinstance(target, Discover) else target.repo}"
-        host = host_of(where)
         how = "its page is asked" if isinstance(target, Discover) else "its host is asked for a repository"
         trace.note("rule", f"no source matches {path}; {how}")
-        wiring.check_private(path, host)
+        wiring.check_private(path, host_of(where))
         limits = replace(self._workers.limits, wall=min(self._workers.limits.wall, _LOCATE_WALL))
         access = await wiring.credentials.for_page(where)
         job = replace(self._job(wiring, Op.LOCATE, path, target), access=access, limits=limits)
-        answer = await self._at_host(wiring, host, lambda: self._run(job, trace))
+        answer = await self._at_host(wiring, where, lambda: self._run(job, trace))
         if not isinstance(answer, Located):
             raise errors.Corrupt("a worker answered another question")
         # The worker has read hostile bytes: it may name a repository to ask, never a file, a command or a credential.
@@ -152,13 +151,12 @@ class Dispatch:
     async def _at_repository(self, wiring: Wiring, job: Job, root: RepoRoot, trace: Trace) -> object:
         if root.url.startswith("file:"):
             return await self._run(job, trace)
-        host = host_of(root.url)
         try:
-            refusal = self._hosts.refusal(host)
+            refusal = self._hosts.refusal(authority_of(root.url))
             if refusal is not None:
                 raise refusal
             async with self._lane(root.url):
-                return await self._with_credential(wiring, job, root, host, trace)
+                return await self._with_credential(wiring, job, root, trace)
         except (errors.HostUnreachable, errors.HostBusy, errors.DeadlineExceeded) as err:
             trouble = err
         trace.note("host", trouble.message)
@@ -171,16 +169,16 @@ class Dispatch:
         """One job at a time for a repository: it has one mirror, and a host that hangs must not hold every worker."""
         return self._lanes.setdefault(url, asyncio.Semaphore())
 
-    async def _with_credential(self, wiring: Wiring, job: Job, root: RepoRoot, host: str, trace: Trace) -> object:
+    async def _with_credential(self, wiring: Wiring, job: Job, root: RepoRoot, trace: Trace) -> object:
         access = await self._access(wiring, root, trace)
         try:
-            return await self._at_host(wiring, host, lambda: self._run(replace(job, access=access), trace))
+            return await self._at_host(wiring, root.url, lambda: self._run(replace(job, access=access), trace))
         except errors.AccessDenied:
             renewed = await self._renewed(wiring, root, access)
             if renewed is None:
                 raise
         trace.note("credential", f"{renewed[0].name} was renewed and is tried once more")
-        return await self._at_host(wiring, host, lambda: self._run(replace(job, access=renewed), trace))
+        return await self._at_host(wiring, root.url, lambda: self._run(replace(job, access=renewed), trace))
 
     async def _access(self, wiring: Wiring, root: RepoRoot, trace: Trace) -> tuple[Access, ...]:
         access = await wiring.credentials.for_url(root.url, root.credential)
@@ -199,11 +197,11 @@ class Dispatch:
                 return (again,)
         return None
 
-    async def _at_host(self, wiring: Wiring, host: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Do work that asks a host, once more if the connection failed."""
+    async def _at_host(self, wiring: Wiring, url: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work that asks the host of a URL, once more if the connection failed."""
 
         async def attempt() -> T:
-            async with self._hosts.turn(host, stranger=wiring.is_stranger(host)):
+            async with self._hosts.turn(authority_of(url), stranger=wiring.is_stranger(host_of(url))):
                 return await work()
 
         return await _RETRIES.on(errors.HostUnreachable)(attempt)
@@ -222,7 +220,7 @@ class Dispatch:
         """One request of our own, to an API that the configuration names."""
         wiring = self.wiring
         task = replace(task, hosts=wiring.all_hosts, limits=self._workers.limits)
-        answer = await self._at_host(wiring, host_of(task.url), lambda: self._workers.run(task))
+        answer = await self._at_host(wiring, task.url, lambda: self._workers.run(task))
         if not isinstance(answer, Called):
             raise errors.Corrupt("a worker answered another question")
         return answer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vcsproxy import errors
-from vcsproxy.access.prefix import Prefix
+from vcsproxy.access.prefix import DEFAULT_PORTS, Prefix
 from vcsproxy.build.job import Access, Host
 from vcsproxy.mod import module
 from vcsproxy.mod.reporoot import RepoRoot, SourceRule
@@ -104,6 +104,15 @@ class Wiring:
 
 def _matches(patterns: Iterable[str], path: str) -> bool:
     return bool(patterns) and module.match_prefix_patterns(",".join(patterns), path)
+
+
+def authority_of(url: str) -> str:
+    """Host, and port if it is not the scheme's own: two servers on one machine are two hosts that can fail."""
+    try:
+        prefix = Prefix.parse(url)
+    except ValueError:
+        return ""
+    return prefix.host if prefix.port == DEFAULT_PORTS[prefix.scheme] else f"{prefix.host}:{prefix.port}"
 
 
 def host_of(url: str) -> str:

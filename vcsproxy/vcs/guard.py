@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vcsproxy import errors
 from vcsproxy.access.prefix import longest
@@ -20,8 +22,17 @@ from vcsproxy.build.job import Access, Host, Limits
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+# Not on the public Internet, whatever the Python that runs here thinks of it.
+_SPECIAL = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "::/8", "64:ff9b:1::/48",
+        "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fec0::/10",
+    )
+)  # fmt: skip
 # Public by the registries, yet inside somebody's cloud.
 _CLOUD = {ipaddress.ip_address(text) for text in ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")}
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _WINDOW = 30.0  # seconds over which the least throughput is measured
 _BEGUN = 65536  # bytes after which a transfer has really begun
@@ -30,10 +41,14 @@ _LEAST_RATE = 1024  # bytes a second
 
 def is_public(address: Address) -> bool:
     """Whether an address, and any IPv4 address wrapped in it, is on the public Internet."""
-    for inner in (address, *_wrapped(address)):
-        if not inner.is_global or inner.is_multicast or inner.is_reserved or inner in _CLOUD:
-            return False
-    return True
+    wrapped = _wrapped(address)
+    return all(_is_public(inner) for inner in wrapped) if wrapped else _is_public(address)
+
+
+def _is_public(address: Address) -> bool:
+    if not address.is_global or address.is_multicast or address.is_reserved or address in _CLOUD:
+        return False
+    return not any(address.version == special.version and address in special for special in _SPECIAL)
 
 
 def _wrapped(address: Address) -> list[Address]:
@@ -42,7 +57,7 @@ def _wrapped(address: Address) -> list[Address]:
     inner: list[Address] = [a for a in (address.ipv4_mapped, address.sixtofour) if a is not None]
     if address.teredo is not None:
         inner += address.teredo
-    if address in _NAT64:
+    if address in _NAT64 or address in _COMPATIBLE:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return inner
 
@@ -64,28 +79,44 @@ class Guard:
         return self._hosts.get(name)
 
     def dial(self, name: str, port: int) -> socket.socket:
-        """A connected TCP socket. Raises UpstreamFailed when the host cannot be reached or may not be."""
+        """A connected TCP socket. Raises HostUnreachable, or UpstreamFailed when the host may not be reached."""
+        return self._connect(name, self._addresses(name, port))
+
+    def pin(self, name: str, port: int) -> tuple[str, int]:
+        """The one checked address for a program that connects by itself: of several, one that answers now."""
+        found = self._addresses(name, port)
+        if len(found) == 1:
+            return found[0]
+        with self._connect(name, found) as sock:
+            return str(sock.getpeername()[0]), int(sock.getpeername()[1])
+
+    def _addresses(self, name: str, port: int) -> list[tuple[str, int]]:
+        """Where a host is, all of it allowed."""
         rule = self.host(name)
         if rule is not None and rule.connect:
             address, _, rule_port = rule.connect.rpartition(":")
-            return self._connect(name, [(address.strip("[]"), int(rule_port))])
+            return [(address.strip("[]"), int(rule_port))]
         found = self._resolve(name, port)
         if rule is None and not all(is_public(ipaddress.ip_address(a.partition("%")[0])) for a, _ in found):
             hint = f'if it may be reached, name the host in the configuration: [[host]] name = "{name}"'
             raise errors.UpstreamFailed(f"{name} is not at a public address", hint)
-        return self._connect(name, found)
+        return found
 
     def _resolve(self, name: str, port: int) -> list[tuple[str, int]]:
-        try:
-            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as err:
-            if isinstance(err, socket.gaierror) and err.errno == socket.EAI_NONAME and self.host(name) is None:
-                # The name server says that there is no such host. Of a host that the operator named, that is trouble.
-                raise errors.NotFound(
-                    f"no such host {name}", "is the module path spelled right, and does DNS work on the server?"
-                ) from err
-            raise errors.UpstreamFailed(f"cannot resolve host {name}: {getattr(err, 'strerror', err)}") from err
-        return list(dict.fromkeys((str(entry[4][0]), port) for entry in found))
+        """Every address of a name. getaddrinfo knows no deadline: a thread that hangs in it is left behind."""
+        found: list[Any] = []
+        thread = threading.Thread(target=_look_up, args=(name, port, found), daemon=True)
+        thread.start()
+        thread.join(self.limits.connect)
+        outcome = found[0] if found else TimeoutError("the name server does not answer")
+        if not isinstance(outcome, Exception):
+            return list(dict.fromkeys((str(entry[4][0]), port) for entry in outcome))
+        if isinstance(outcome, socket.gaierror) and outcome.errno == socket.EAI_NONAME and self.host(name) is None:
+            # The name server says that there is no such host. Of a host that the operator named, that is trouble.
+            hint = "is the module path spelled right, and does DNS work on the server?"
+            raise errors.NotFound(f"no such host {name}", hint) from outcome
+        why = getattr(outcome, "strerror", None) or outcome
+        raise errors.HostUnreachable(f"cannot resolve host {name}: {why}", "does DNS work on the server?") from outcome
 
     def _connect(self, name: str, addresses: list[tuple[str, int]]) -> socket.socket:
         problem: OSError | None = None
@@ -98,9 +129,16 @@ class Guard:
             sock.settimeout(self.limits.idle)
             return sock
         why = getattr(problem, "strerror", None) or problem
-        raise errors.UpstreamFailed(
-            f"cannot connect to {name}:{addresses[0][1]}: {why}", "is the host up?"
+        raise errors.HostUnreachable(
+            f"cannot connect to {name}:{addresses[0][1]}: {why}", "is the host up, and may this server reach it?"
         ) from problem
+
+
+def _look_up(name: str, port: int, found: list[Any]) -> None:
+    try:
+        found.append(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError) as err:
+        found.append(err)
 
 
 class Meter:
@@ -120,5 +158,5 @@ class Meter:
         if now - self._since >= _WINDOW:
             # A host that prepares a large pack sends a few bytes now and then; idle and wall bound that.
             if self._at >= _BEGUN and self.total - self._at < _LEAST_RATE * _WINDOW:
-                raise errors.DeadlineExceeded(f"{self._what} arrives too slowly")
+                raise errors.HostSilent(f"{self._what} arrives too slowly")
             self._since, self._at = now, self.total

@@ -6,10 +6,15 @@ shallow or partial clone) is an error of that repository.
 
 from __future__ import annotations
 
+import binascii
 import os
+import zlib
+from collections.abc import Iterator
 from functools import cached_property
 
-from dulwich.errors import NotGitRepository
+from dulwich.errors import ApplyDeltaError, ChecksumMismatch, NotGitRepository, ObjectFormatException
+from dulwich.object_store import DiskObjectStore
+from dulwich.objects import ObjectID
 from dulwich.repo import Repo as DulwichRepo
 
 from vcsproxy import errors
@@ -42,7 +47,7 @@ class LocalSource:
         except PermissionError as err:
             raise errors.UpstreamFailed(f"may not read the repository {name}") from err
         self._limits = limits
-        self.objects = Objects([self._repo.object_store], limits)
+        self.objects = Objects([_Store(self._repo.object_store)], limits)
 
     def close(self) -> None:
         self._repo.close()
@@ -80,3 +85,37 @@ class LocalSource:
 
     def fetch_history(self) -> None:
         """All there is, is here."""
+
+
+_BROKEN = (
+    zlib.error, ApplyDeltaError, ChecksumMismatch, ObjectFormatException, binascii.Error, AssertionError, ValueError,
+)  # fmt: skip
+
+
+class _Store:
+    """`vcs.objects.Shelf` over dulwich's: packs, loose objects, alternates."""
+
+    def __init__(self, store: DiskObjectStore) -> None:
+        self._store = store
+        self.hash_size = store.object_format.oid_length
+
+    def read(self, oid: str) -> tuple[int, bytes] | None:
+        try:
+            return self._store.get_raw(ObjectID(oid.encode("ascii")))
+        except KeyError:
+            return None
+        except _BROKEN as err:
+            raise errors.Refused(f"object {oid} is broken: {type(err).__name__}") from err
+
+    def whole(self, oid: str) -> tuple[int, bytes, bytes] | None:
+        found = self.read(oid)
+        return None if found is None else (*found, b"")
+
+    def __contains__(self, oid: str) -> bool:
+        return ObjectID(oid.encode("ascii")) in self._store
+
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        return (name.decode("ascii") for name in self._store.iter_prefix(prefix.encode("ascii")))
+
+    def close(self) -> None:
+        self._store.close()

@@ -1,152 +1,169 @@
 """Our own bare copy of a repository: the refs last seen and every object fetched so far, for all its modules.
 
-Theory of operation: one directory a repository URL. `objects/` holds snapshots (a commit with its whole tree, with or
-without its parents), `history/` holds commits and tags without trees, from hosts that can leave trees out; both are
-ordinary Git object directories. Packs are only ever added. Refs are a table in `refs.json` with the time it was read,
-and `state.json` says which commits came without parents and from which tips all history is here. Whoever talks to the
-host holds the lock file; readers take no lock.
-
-If we crash here: a pack that was not finished has no index, is not seen and is removed by the next holder of the lock;
-`state.json` is replaced in one step, after the pack it speaks of. All of it can be deleted at any time.
+It decides when the host is asked and for what: refs when those here are too old, one commit without its parents when a
+version is wanted, all commits without trees when ancestry is. What lies where is `mirrordir.py`'s. When the host must
+not be asked (`offline`), answers come from what is here, however old, and whatever is missing is the host's silence.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
-import shutil
-import struct
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
-from typing import Any
-
-from dulwich.errors import ApplyDeltaError, ChecksumMismatch
-from dulwich.object_format import get_object_format
-from dulwich.object_store import DiskObjectStore
-from dulwich.pack import UnresolvedDeltas
+from dataclasses import replace
+from typing import Protocol
 
 from vcsproxy import errors
-from vcsproxy.build.job import Job, Limits
+from vcsproxy.build.job import Job
 from vcsproxy.mod.reporoot import RepoRoot
+from vcsproxy.trace import note
 from vcsproxy.vcs.guard import Guard
+from vcsproxy.vcs.ingest import Ingest
+from vcsproxy.vcs.mirrordir import PARTS, Listing, MirrorDirectory, State
 from vcsproxy.vcs.objects import Objects
-from vcsproxy.vcs.refs import RefTable
+from vcsproxy.vcs.refs import HEADS, TAGS, RefTable
 from vcsproxy.vcs.transport import connect
-from vcsproxy.vcs.wire import Fetched, UploadPack, Wants
+from vcsproxy.vcs.wire import Fetched, NotGiven, UploadPack, Wants
 
 _MAX_HAVES = 64
-_DAMAGED = (
-    ApplyDeltaError, ChecksumMismatch, UnresolvedDeltas, zlib.error, struct.error,
-    AssertionError, EOFError, IndexError, KeyError, OverflowError, ValueError,
-)  # fmt: skip
 _REFRESH_PAUSE = 2.0  # seconds between two looks at the host that an unknown version may cause
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What the objects here amount to; hashes, newest last."""
+class Talk(Protocol):
+    """A conversation with the host: our own protocol code, or system git."""
 
-    object_format: str = "sha1"
-    shallow: tuple[str, ...] = ()  # commits here without their parents
-    complete: tuple[str, ...] = ()  # tips with everything they reach, in objects/
-    history: tuple[str, ...] = ()  # tips with every commit they reach, in history/
+    @property
+    def version(self) -> int:
+        """Git's protocol version; a conversation in version 0 is over after one fetch."""
+
+    @property
+    def object_format(self) -> str: ...
+
+    @property
+    def filters(self) -> bool:
+        """Whether the host can leave objects out of a pack."""
+
+    def refs(self) -> RefTable: ...
+
+    def fetch(self, wanted: Wants, receive: Callable[[Iterator[bytes]], None]) -> Fetched: ...
 
 
 class Mirror:
     """`vcs.repo.Source` over a host. Use it for one job, then close it."""
 
-    def __init__(self, url: str, directory: str, guard: Guard, refs_ttl: float) -> None:
-        self._url = url
+    def __init__(self, root: RepoRoot, directory: MirrorDirectory, guard: Guard, job: Job) -> None:
+        self._root = root
         self._directory = directory
         self._guard = guard
-        self._ttl = refs_ttl
+        self._ttl = job.refs_ttl
+        self._offline = job.offline
         self._state = State()
-        self._table: RefTable | None = None
-        self._listed_at = 0.0
+        self._listing: Listing | None = None
         self._fresh = self._taken = False
-        self._talk: UploadPack | None = None
+        self._talk: Talk | None = None
         self._hang_up: Callable[[], None] | None = None
         self._objects: Objects | None = None
 
     @classmethod
     def open(cls, root: RepoRoot, job: Job) -> Mirror:
         """The mirror of a repository for a job; nothing is fetched or written yet."""
-        guard = Guard(job.hosts, job.limits, job.access)
-        directory = os.path.join(job.mirrors, sha256(root.url.encode()).hexdigest()[:40])
-        mirror = cls(root.url, directory, guard, job.refs_ttl)
+        directory = MirrorDirectory(job.mirrors, root.url)
+        mirror = cls(root, directory, Guard(job.hosts, job.limits, job.access), job)
         mirror._load()
         return mirror
 
     def close(self) -> None:
         if self._hang_up is not None:
             self._hang_up()
-        if self._objects is not None:
-            self._objects.close()
+        self._reopen()
+
+    def begin_anew(self) -> None:
+        """Throw away everything that is here: it is damaged."""
+        self._reopen()
+        with self._directory.lock():
+            self._directory.empty()
 
     # ---- refs
 
     def refs(self) -> RefTable:
         """The refs, from the host if those here are older than the time to live."""
-        if self._table is None or not (self._taken or self._young(self._ttl)):
-            with self._lock():
+        if self._listing is None or not (self._taken or self._young(self._ttl) or self._offline):
+            self._not_offline()
+            with self._directory.lock():
                 self._load()
-                if self._table is None or not self._young(self._ttl):
+                if self._listing is None or not self._young(self._ttl):
                     self._list()
-        assert self._table is not None
-        self._taken = True  # one job sees one table
-        return self._table
-
-    def refresh(self) -> bool:
-        """Read the refs from the host again unless this job or a recent one just did; whether they have changed."""
-        if self._table is None or self._fresh or self._young(_REFRESH_PAUSE):
-            return False
-        with self._lock():
-            before, was = self._table, self._listed_at
-            self._load()
-            if self._listed_at == was:
-                self._list()
-        return self._table != before
+        assert self._listing is not None
+        if not self._taken:
+            self._taken = True  # one job sees one table
+            self._tell(self._listing)
+        return self._listing.table
 
     @property
     def stale(self) -> float:
         """Seconds since the refs were read, if the host could not be asked for newer ones; else 0."""
-        return 0.0
+        if not self._offline or self._listing is None:
+            return 0.0
+        return max(time.time() - self._listing.time, 1.0)
+
+    def refresh(self) -> bool:
+        """Read the refs from the host again unless this job or a recent one just did; whether they have changed."""
+        if self._listing is None or self._offline or self._fresh or self._young(_REFRESH_PAUSE):
+            return False
+        with self._directory.lock():
+            before = self._listing
+            self._load()
+            if self._listing == before:
+                self._list()
+        return self._listing.table != before.table
 
     def _young(self, ttl: float) -> bool:
-        return 0 <= time.time() - self._listed_at < ttl
+        return self._listing is not None and 0 <= time.time() - self._listing.time < ttl
+
+    def _not_offline(self) -> None:
+        if self._offline:
+            raise errors.HostUnreachable(f"{self._root.origin or self._root.url} is not asked now, and it is not here")
 
     def _list(self) -> None:
+        """Ask the host; the lock is held."""
         try:
             talk = self._conversation()
-            self._table = talk.refs()
-        except errors.VCSProxyError:
-            if self._listed_at == 0:
-                shutil.rmtree(self._directory, ignore_errors=True)  # anybody can name a repository that is not there
-            raise
-        self._make_directories()
-        self._listed_at, self._fresh = time.time(), True
-        if talk.object_format != self._state.object_format:
-            self._save_state(State(object_format=talk.object_format))
-            self._reopen()
-        triples = [(name, ref.target, ref.peeled) for name, ref in self._table.refs.items()]
-        self._replace("refs.json", {"time": self._listed_at, "url": self._url, "refs": triples})
+            table = talk.refs()
+        except errors.VCSProxyError as err:
+            if self._listing is None:
+                self._directory.remove()  # anybody can name a repository that is not there
+            raise self._judged(err) from err
+        if talk.object_format != self._state.object_format or (self._listing and self._directory.is_crowded()):
+            self._directory.empty()
+            self._save(State(object_format=talk.object_format))
+        self._directory.make()
+        self._listing, self._fresh = Listing(table, time.time()), True
+        self._directory.save_listing(self._listing)
+
+    def _judged(self, err: errors.VCSProxyError) -> errors.VCSProxyError:
+        """A host's word that there is no such repository, taken for what it is worth."""
+        if not isinstance(err, errors.RepositoryNotFound) or self._root.trust_not_found:
+            return err
+        message = f"the host says that {self._root.origin or self._root.url} does not exist or may not be seen"
+        hint = "check the source's url, and give the credential read access; trust_not_found = true believes the host"
+        return errors.AccessDenied(message, hint)
+
+    def _tell(self, listing: Listing) -> None:
+        names = listing.table.refs
+        tags = sum(name.startswith(TAGS) for name in names)
+        heads = sum(name.startswith(HEADS) for name in names)
+        how = "from the host" if self._fresh else f"read {max(time.time() - listing.time, 0):.0f} s ago"
+        note("refs", f"{tags} tags and {heads} branches, {how}{', the host is not asked now' if self._offline else ''}")
 
     # ---- objects
 
     @property
     def objects(self) -> Objects:
         if self._objects is None:
-            self._objects = Objects([self._store("objects"), self._store("history")], self._guard.limits)
+            shelves = [self._directory.open_packs(part, self._state.object_format) for part in PARTS]
+            self._objects = Objects(shelves, self._guard.limits)
         return self._objects
-
-    def _store(self, part: str) -> DiskObjectStore:
-        form = get_object_format(self._state.object_format)
-        return DiskObjectStore(os.path.join(self._directory, part), object_format=form)
 
     def _reopen(self) -> None:
         if self._objects is not None:
@@ -156,26 +173,29 @@ class Mirror:
     def fetch_commit(self, name: str, commit: str) -> None:
         """Bring one commit with its tree. Raises UpstreamFailed when it is not given, Refused when it is gone."""
         table = self.refs()
-        wanted = table.refs[name].target if name in table else commit
-        with self._lock():
+        self._not_offline()
+        with self._directory.lock():
             self._load()
             self._reopen()
             if self._is_whole(commit):
                 return
             try:
-                self._fetch_snapshot(wanted)
-            except errors.UpstreamFailed:
+                self._fetch_snapshot(table.refs[name].target if name in table else commit)
+            except NotGiven as err:
                 if name in table:
-                    raise
+                    raise self._moved(name) from err
                 # Some hosts give only what a ref names; then the commit comes with everything else.
                 self._fetch_everything(sorted(table.tips()))
         if not self._is_whole(commit):
-            if name not in table:
-                hint = "the version's tag was moved or deleted after the version was first served"
-                raise errors.Refused(f"commit {commit} is gone from the repository", hint)
-            raise errors.UpstreamFailed(
-                f"the Git host did not send commit {commit}", "its refs may just have changed; try again"
-            )
+            if name in table:
+                raise self._moved(name)
+            hint = "the version's tag was moved or deleted after the version was first served"
+            raise errors.Refused(f"commit {commit} is gone from the repository", hint)
+
+    def _moved(self, name: str) -> errors.HostUnreachable:
+        """The refs have changed since they were read: whoever asks again reads them anew."""
+        self._directory.forget_refs()
+        return errors.HostUnreachable(f"the Git host does not have what {name} named a moment ago", "try again")
 
     def _fetch_snapshot(self, wanted: str) -> None:
         state = self._state
@@ -184,13 +204,14 @@ class Mirror:
             return
         known = state.shallow[-_MAX_HAVES:]
         got = self._fetch("objects", Wants([wanted], haves=known, shallow=known, depth=1))
-        self._save_state(replace(state, shallow=_merged(state.shallow, got)))
+        kept = [oid for oid in (*state.shallow, *got.shallow) if oid not in got.unshallow]
+        self._save(replace(state, shallow=tuple(dict.fromkeys(kept))))
 
     def _fetch_everything(self, tips: Sequence[str]) -> None:
         """All that the tips reach and is not here, trees and blobs included."""
         state = self._state
         self._fetch("objects", Wants(tips, haves=state.complete[-_MAX_HAVES:]))
-        self._save_state(replace(state, complete=tuple(dict.fromkeys((*state.complete, *tips)))))
+        self._save(replace(state, complete=tuple(dict.fromkeys((*state.complete, *tips)))))
 
     def _is_whole(self, oid: str) -> bool:
         if oid not in self.objects:
@@ -201,7 +222,10 @@ class Mirror:
     def fetch_history(self) -> None:
         """Bring every commit that HEAD, heads and tags reach; without trees where the host can leave them out."""
         tips = sorted(self.refs().tips())
-        with self._lock():
+        missing = [tip for tip in tips if tip not in {*self._state.history, *self._state.complete}]
+        if missing:
+            self._not_offline()
+        with self._directory.lock() if missing else contextlib.nullcontext():
             self._load()
             self._reopen()
             state = self._state
@@ -210,151 +234,61 @@ class Mirror:
                 return
             if self._conversation().filters and not state.complete:
                 self._fetch("history", Wants(missing, haves=state.history[-_MAX_HAVES:], filter="tree:0"))
-                self._save_state(replace(state, history=(*state.history, *missing)))
+                self._save(replace(state, history=(*state.history, *missing)))
             else:
                 self._fetch_everything(missing)
 
     # ---- the host
 
-    def _conversation(self) -> UploadPack:
+    def _conversation(self) -> Talk:
         if self._talk is None:
-            connection = connect(self._url, self._guard)
+            connection = connect(self._root.url, self._guard)
             self._hang_up = connection.close
             self._talk = UploadPack(connection, self._guard.limits)
         return self._talk
 
     def _fetch(self, part: str, wanted: Wants) -> Fetched:
-        """Fetch into one of the two object directories; the lock is held."""
-        self._sweep(part)
+        """Fetch into one of the parts; the lock is held."""
+        self._directory.make()
+        self._directory.sweep(part)
         talk = self._conversation()
-        store = self._store(part)
         ended = True
         try:
-            got = talk.fetch(wanted, lambda pieces: _ingest(store, pieces, self._guard.limits))
+            got = talk.fetch(wanted, lambda pieces: self._ingest(part, pieces))
             ended = talk.version == 0
             return got
         finally:
-            store.close()
             self._reopen()
             if ended and self._hang_up is not None:
                 self._hang_up()
                 self._talk = self._hang_up = None
 
-    def _sweep(self, part: str) -> None:
-        """Remove what a killed worker left: packs without an index, temporary files."""
-        packs = os.path.join(self._directory, part, "pack")
-        for directory, names in (
-            (packs, os.listdir(packs)),
-            (os.path.dirname(packs), os.listdir(os.path.dirname(packs))),
-        ):
-            for name in names:
-                stem, ext = os.path.splitext(name)
-                unfinished = name.startswith("tmp") or ext == ".lock" or (ext == ".pack" and stem + ".idx" not in names)
-                if unfinished:
-                    with contextlib.suppress(OSError):
-                        os.unlink(os.path.join(directory, name))
+    def _ingest(self, part: str, pieces: Iterator[bytes]) -> None:
+        """Write a pack as it arrives, with its index, and publish both; a pack without objects is none."""
+        packs = self._directory.packs(part)
+        new_pack, new_index = (os.path.join(packs, f"tmp-{os.getpid()}.{kind}") for kind in ("pack", "idx"))
+        with open(new_pack, "w+b") as pack, open(new_index, "wb") as index:
+            reader = Ingest(pack, self._state.object_format, self._guard.limits, self._base)
+            checksum = reader.read(pieces)
+            reader.write_index(index, checksum)
+        if not len(reader):
+            return
+        note("fetch", f"{len(reader)} objects in {os.stat(new_pack).st_size} bytes")
+        stem = os.path.join(packs, f"pack-{checksum.hex()}")
+        os.replace(new_pack, stem + ".pack")
+        os.replace(new_index, stem + ".idx")
 
-    # ---- files
+    def _base(self, name: bytes) -> tuple[int, bytes] | None:
+        oid = name.hex()
+        return self.objects.read(oid) if oid in self.objects else None
 
-    def _make_directories(self) -> None:
-        for part in ("objects/pack", "objects/info", "history/pack", "history/info"):
-            os.makedirs(os.path.join(self._directory, part), mode=0o700, exist_ok=True)
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Exclusive among all processes of this machine; freed by the kernel if we die."""
-        fd = self._open_locked()
-        try:
-            yield
-        finally:
-            os.close(fd)
-
-    def _open_locked(self) -> int:
-        """The lock file, locked, and not one that its last holder has removed with the directory."""
-        path = os.path.join(self._directory, "lock")
-        while True:
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            try:
-                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except FileNotFoundError:
-                continue
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                if os.fstat(fd).st_ino == os.stat(path).st_ino:
-                    return fd
-            os.close(fd)
+    # ---- what is here
 
     def _load(self) -> None:
-        """Read refs and state again; anything unreadable counts as nothing known."""
-        refs = self._read("refs.json")
-        state = self._read("state.json")
-        try:
-            if refs is not None:
-                self._table = RefTable.of((str(n), str(t), str(p)) for n, t, p in refs["refs"])
-                self._listed_at = float(refs["time"])
-            if state is not None:
-                self._state = State(
-                    str(state["object_format"]),
-                    *(tuple(map(str, state[k])) for k in ("shallow", "complete", "history")),
-                )
-        except (KeyError, TypeError, ValueError):
-            self._table, self._listed_at, self._state = None, 0.0, State()
+        """Read refs and state again."""
+        self._listing, self._state = self._directory.listing(), self._directory.state()
 
-    def _read(self, name: str) -> dict[str, Any] | None:
-        try:
-            with open(os.path.join(self._directory, name), encoding="utf-8", errors="surrogateescape") as file:
-                value = json.load(file)
-        except (OSError, ValueError):
-            return None
-        return value if isinstance(value, dict) else None
-
-    def _save_state(self, state: State) -> None:
+    def _save(self, state: State) -> None:
         self._state = state
-        self._replace("state.json", asdict(state))
-
-    def _replace(self, name: str, value: object) -> None:
-        target = os.path.join(self._directory, name)
-        with open(target + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
-            json.dump(value, file, ensure_ascii=False)
-        os.replace(target + ".new", target)
-
-
-def _merged(shallow: Sequence[str], got: Fetched) -> tuple[str, ...]:
-    kept = [oid for oid in (*shallow, *got.shallow) if oid not in got.unshallow]
-    return tuple(dict.fromkeys(kept))
-
-
-def _ingest(store: DiskObjectStore, pieces: Iterator[bytes], limits: Limits) -> None:
-    """Write a pack as it arrives, check every object against its hash by indexing it, and publish it."""
-    buffer = bytearray()
-
-    def some(size: int) -> bytes:
-        if not buffer:
-            buffer.extend(next(pieces, b""))
-        data = bytes(buffer[:size])
-        del buffer[:size]
-        return data
-
-    def exactly(size: int) -> bytes:
-        while len(buffer) < size:
-            piece = next(pieces, b"")
-            if not piece:
-                break
-            buffer.extend(piece)
-        return some(size)
-
-    head = exactly(12)
-    if len(head) < 12 or head[:4] != b"PACK":
-        raise errors.UpstreamFailed("the Git host sent no pack")
-    count = int.from_bytes(head[8:12], "big")
-    if count > limits.objects:
-        raise errors.Refused(f"the pack has more than {limits.objects} objects")
-    if count == 0:
-        return
-    buffer[:0] = head
-    try:
-        store.add_thin_pack(exactly, some)
-    except errors.VCSProxyError:
-        raise
-    except _DAMAGED as err:
-        raise errors.UpstreamFailed(f"the Git host sent a damaged pack ({type(err).__name__})") from err
+        self._directory.save_state(state)
+        self._reopen()

@@ -7,28 +7,19 @@ what is not there raises MissingObject, and the caller decides whether to ask th
 from __future__ import annotations
 
 import binascii
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
-from dulwich.errors import ApplyDeltaError, ChecksumMismatch, ObjectFormatException
-from dulwich.object_store import DiskObjectStore
-from dulwich.objects import ObjectID, parse_tree
+from dulwich.errors import ObjectFormatException
+from dulwich.objects import parse_tree
 
 from vcsproxy import errors
 from vcsproxy.build.job import Limits
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
-_BROKEN = (
-    zlib.error,
-    ApplyDeltaError,
-    ChecksumMismatch,
-    ObjectFormatException,
-    binascii.Error,
-    AssertionError,
-    ValueError,
-)
+_MALFORMED = (ObjectFormatException, binascii.Error, AssertionError, ValueError)
 
 
 class MissingObject(Exception):
@@ -65,13 +56,34 @@ class Entry:
         return self.mode & 0o170000 == 0o160000
 
 
-class Objects:
-    """Objects of one repository over one or more dulwich object stores (all of one hash function)."""
+class Shelf(Protocol):
+    """A place where objects of one hash function lie: packs of a mirror, or a repository of this machine."""
 
-    def __init__(self, stores: Sequence[DiskObjectStore], limits: Limits) -> None:
-        self._stores = stores
+    @property
+    def hash_size(self) -> int:
+        """Bytes of a hash."""
+
+    def read(self, oid: str) -> tuple[int, bytes] | None:
+        """(type number, content), None if it is not here. Raises Refused or `packs.Damaged`."""
+
+    def whole(self, oid: str) -> tuple[int, bytes, bytes] | None:
+        """As `read`, with the raw deflate stream that gives the content, empty if there is none."""
+
+    def __contains__(self, oid: str) -> bool: ...
+
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        """Hashes that start with hex digits, four at least."""
+
+    def close(self) -> None: ...
+
+
+class Objects:
+    """Objects of one repository, from one or more shelves."""
+
+    def __init__(self, shelves: Sequence[Shelf], limits: Limits) -> None:
+        self._shelves = shelves
         self._limits = limits
-        self.hash_size = stores[0].object_format.oid_length
+        self.hash_size = shelves[0].hash_size
         self._commits: dict[str, Commit] = {}
         self._tree = lru_cache(maxsize=4096)(self._parse_tree)
 
@@ -80,29 +92,28 @@ class Objects:
         return self.hash_size * 2
 
     def close(self) -> None:
-        for store in self._stores:
-            store.close()
+        for shelf in self._shelves:
+            shelf.close()
 
     def read(self, oid: str) -> tuple[int, bytes]:
         """(type number, content). Raises MissingObject, or Refused for an object that is broken or too large."""
-        name = ObjectID(oid.encode("ascii"))
-        if len(oid) != self.hex_size:
-            raise MissingObject(oid)  # a hash of the other kind: the repository's format is not known yet
-        for store in self._stores:
-            try:
-                kind, data = store.get_raw(name)
-            except KeyError:
-                continue
-            except _BROKEN as err:
-                raise errors.Refused(f"object {oid} is broken: {type(err).__name__}") from err
-            if len(data) > self._limits.object:
-                raise errors.Refused(f"object {oid} is larger than {self._limits.object} bytes")
-            return kind, data
+        for shelf in self._right(oid):
+            found = shelf.read(oid)
+            if found is not None:
+                self._check_size(oid, found[1])
+                return found
         raise MissingObject(oid)
 
+    def _right(self, oid: str) -> Sequence[Shelf]:
+        """The shelves to look on: none for a hash of the other kind, when the repository's format is not known yet."""
+        return self._shelves if len(oid) == self.hex_size else ()
+
+    def _check_size(self, oid: str, content: bytes) -> None:
+        if len(content) > self._limits.object:
+            raise errors.Refused(f"object {oid} is larger than {self._limits.object} bytes")
+
     def __contains__(self, oid: str) -> bool:
-        name = ObjectID(oid.encode("ascii"))
-        return len(oid) == self.hex_size and any(name in store for store in self._stores)
+        return any(oid in shelf for shelf in self._right(oid))
 
     def commit(self, oid: str) -> Commit:
         """Raises MissingObject, or Refused when the object is no commit."""
@@ -126,17 +137,26 @@ class Objects:
             entries = tuple(
                 Entry(name, mode, sha.decode("ascii")) for name, mode, sha in parse_tree(data, self.hash_size)
             )
-        except _BROKEN as err:
+        except _MALFORMED as err:
             raise errors.Refused(f"tree {oid} is malformed") from err
         if any(not e.name or b"/" in e.name for e in entries):
             raise errors.Refused(f"tree {oid} has an entry with an impossible name")
         return entries
 
     def blob(self, oid: str) -> bytes:
-        kind, data = self.read(oid)
-        if kind != BLOB:
-            raise errors.Refused(f"object {oid} is not a blob")
-        return data
+        return self.blob_with_stream(oid)[0]
+
+    def blob_with_stream(self, oid: str) -> tuple[bytes, bytes]:
+        """(content, the raw deflate stream that gives it; empty if there is none)."""
+        for shelf in self._right(oid):
+            found = shelf.whole(oid)
+            if found is not None:
+                kind, content, stream = found
+                self._check_size(oid, content)
+                if kind != BLOB:
+                    raise errors.Refused(f"object {oid} is not a blob")
+                return content, stream
+        raise MissingObject(oid)
 
     def peel(self, oid: str) -> tuple[int, str]:
         """Follow tags to the end: (type number, hash)."""
@@ -158,10 +178,7 @@ class Objects:
 
     def with_prefix(self, prefix: str) -> list[str]:
         """Hashes of all objects here that start with the hex `prefix` (4 digits or more)."""
-        found: set[str] = set()
-        for store in self._stores:
-            found.update(name.decode("ascii") for name in store.iter_prefix(prefix.encode("ascii")))
-        return sorted(found)
+        return sorted({oid for shelf in self._shelves for oid in shelf.with_prefix(prefix)})
 
     def find(self, tree: str, path: bytes) -> Entry | None:
         """The entry at `path` below a tree, or None, found as git finds it: a tree is taken to be sorted, so an entry

@@ -32,6 +32,10 @@ def encode(*lines: bytes | Special) -> bytes:
     )
 
 
+class HostSays(errors.UpstreamFailed):
+    """The host reports an error in the middle of the conversation; the message ends with its words."""
+
+
 class Reader:
     """Reads packets from `read(n)`, which returns at most n bytes and b"" at the end."""
 
@@ -44,7 +48,7 @@ class Reader:
         while len(data) < size:
             piece = self._read(size - len(data))
             if not piece:
-                raise errors.UpstreamFailed("the Git host ended its answer in the middle")
+                raise errors.HostUnreachable("the Git host ended its answer in the middle", "try again")
             data += piece
         return bytes(data)
 
@@ -60,7 +64,7 @@ class Reader:
             return Special(size)
         line = self.exactly(size - 4)
         if line.startswith(b"ERR "):
-            raise errors.UpstreamFailed("the Git host says: " + readable(line[4:]))
+            raise HostSays("the Git host says: " + readable(line[4:]))
         return line
 
     def section(self) -> Iterator[bytes]:

@@ -11,22 +11,28 @@ Source: cmd/go/internal/vcs/vcs.go (repoRootForImportDynamic, metaImportsForPref
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from urllib.parse import quote, urljoin, urlsplit
 
 import urllib3
 
 from vcsproxy import errors
+from vcsproxy.access.prefix import Prefix
 from vcsproxy.build.job import Access, Host, Limits
 from vcsproxy.mod import goimport
-from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot
+from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot, without_userinfo
+from vcsproxy.trace import note
+from vcsproxy.vcs.giturl import parse_url
 from vcsproxy.vcs.guard import Guard
-from vcsproxy.vcs.https import HttpClient, explain
-from vcsproxy.vcs.transport import connect, parse_url
+from vcsproxy.vcs.https import HttpClient, busy, denied, read_some
+from vcsproxy.vcs.transport import connect
 from vcsproxy.vcs.wire import UploadPack
 
 _USER_AGENT = "GoCommand/1 (+https://go.dev/cmd/go; vcsproxy)"
 _MAX_REQUESTS = 10
+_NO_TAG = "put a go-import tag on that page, or map the path to its repository with a [[source]]"
+_SECONDS = 10.0  # for all pages of one path
 
 
 def resolve(target: Discover | Probe, hosts: Sequence[Host], limits: Limits, access: Sequence[Access] = ()) -> RepoRoot:
@@ -62,6 +68,8 @@ class _Discovery:
     def __init__(self, client: HttpClient, limits: Limits) -> None:
         self._client = client
         self._limits = limits
+        self._until = time.monotonic() + _SECONDS
+        self._refused: errors.AccessDenied | None = None
 
     def root(self, path: str) -> RepoRoot:
         meta, url = self._lookup(path, path)
@@ -78,6 +86,7 @@ class _Discovery:
             # The page is anybody's; only the operator may send us over plain HTTP or with our SSH keys.
             hint = f'allow it in the configuration: [[source]] root = "{meta.prefix}", url = "{meta.repo_root}"'
             raise errors.Forbidden(f"the go-import page of {meta.prefix} names a repository over {scheme}", hint)
+        note("discovery", f"the tag on {without_userinfo(url)} names {meta.repo_root} for {meta.prefix}")
         return RepoRoot(meta.prefix, meta.repo_root, meta.subdir)
 
     def _lookup(self, page_path: str, path: str) -> tuple[goimport.MetaImport, str]:
@@ -88,12 +97,12 @@ class _Discovery:
         try:
             imports = goimport.parse_meta(body)
         except goimport.GoImportError as err:
-            raise _unless_down(
+            raise self._unless_down(
                 status, errors.NotFound(f'unrecognized import path "{path}": parsing {url}: {err}')
             ) from err
         if not imports and status != 200:
-            raise _unless_down(
-                status, errors.NotFound(f'unrecognized import path "{path}": reading {url}: HTTP {status}')
+            raise self._unless_down(
+                status, errors.NotFound(f'unrecognized import path "{path}": reading {url}: HTTP {status}', _NO_TAG)
             )
         ours = tuple(meta for meta in imports if meta.vcs != "mod")
         if imports and not ours:
@@ -102,37 +111,54 @@ class _Discovery:
         try:
             return goimport.match(ours, path), url
         except goimport.GoImportError as err:
-            absent = errors.NotFound(f'unrecognized import path "{path}": parse {url}: {err}')
-            raise _unless_down(status, absent) from err
+            absent = errors.NotFound(f'unrecognized import path "{path}": parse {url}: {err}', _NO_TAG)
+            raise self._unless_down(status, absent) from err
 
     def _get(self, url: str) -> tuple[int, bytes]:
         start = url
+        strange = False  # once another origin has had a say, nobody in this chain is told who we are
         for _ in range(_MAX_REQUESTS):
-            response = self._client.send("GET", url, {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"})
+            if time.monotonic() > self._until:
+                raise errors.HostSilent(f"{start} took too long to answer", "try again")
+            access = None if strange else self._client.credential(url)
+            headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
+            response = self._client.send("GET", url, headers, access=access)
+            note("discovery", f"{without_userinfo(url)} answered HTTP {response.status}")
             location = response.headers.get("Location", "")
             if response.status in (301, 302, 303, 307, 308) and location:
                 response.close()
-                url = _joined(url, location)
+                before, url = url, _joined(url, location)
                 if urlsplit(url).scheme != "https":
                     raise errors.NotFound(f"redirected from secure URL {start} to insecure URL {url}")
+                strange = strange or not _same_origin(before, url)
                 continue
-            return response.status, self._body(response, url)
+            self._check_trouble(response, url, access)
+            return response.status, read_some(response, self._limits.page, urlsplit(url).hostname or "")
         raise errors.NotFound(f"{start}: stopped after {_MAX_REQUESTS} redirects")
 
-    def _body(self, response: urllib3.BaseHTTPResponse, url: str) -> bytes:
-        """The page's beginning; what lies beyond the limit cannot hold a tag that counts."""
-        body = bytearray()
-        try:
-            while len(body) < self._limits.page:
-                piece = response.read1(self._limits.page - len(body))
-                if not piece:
-                    break
-                body += piece
-        except (urllib3.exceptions.HTTPError, OSError) as err:
-            raise explain(err, urlsplit(url).hostname or "") from err
-        finally:
+    def _unless_down(self, status: int, absent: errors.NotFound) -> errors.VCSProxyError:
+        """A server in trouble, or one that wants to know who asks, proves nothing."""
+        if self._refused is not None:
+            return self._refused
+        if status >= 500 or status == 408:
+            hint = "the host of the module path is in trouble; try again later"
+            return errors.HostUnreachable(absent.message, hint)
+        return absent
+
+    def _check_trouble(self, response: urllib3.BaseHTTPResponse, url: str, access: Access | None) -> None:
+        """A page that may hold a tag all the same is read, as go does; what asks for patience is not asked further."""
+        patience = busy(response, urlsplit(url).hostname or "")
+        if patience is not None:
             response.close()
-        return bytes(body)
+            raise patience
+        self._refused = denied(response.status, url, access) if response.status in (401, 403) else None
+
+
+def _same_origin(one: str, other: str) -> bool:
+    try:
+        return Prefix.parse(one).origin == Prefix.parse(other).origin
+    except ValueError:
+        return False
 
 
 def _joined(url: str, location: str) -> str:
@@ -140,10 +166,3 @@ def _joined(url: str, location: str) -> str:
         return urljoin(url, location)
     except ValueError:
         raise errors.NotFound(f"{url} redirects to no URL") from None
-
-
-def _unless_down(status: int, absent: errors.NotFound) -> errors.VCSProxyError:
-    """A server in trouble proves nothing."""
-    if status >= 500 or status in (401, 403, 408, 429):
-        return errors.UpstreamFailed(absent.message, "the host of the module path is in trouble; try again later")
-    return absent

@@ -1,4 +1,4 @@
-"""Conversations with upload-pack over smart HTTP and over SSH.
+"""Conversations with upload-pack: over smart HTTP here, over SSH in `vcs/ssh.py`; and the one place that opens them.
 
 URLs are taken apart here once, against a list of schemes; nothing is ever guessed from a string that looks like a path
 or an option. HTTP redirects are followed only within the same origin, and only for the first request.
@@ -8,64 +8,22 @@ Source: gitprotocol-http(5); ssh(1).
 
 from __future__ import annotations
 
-import os
-import re
-import select
-import shlex
-import shutil
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import urllib3
 
 from vcsproxy import errors
+from vcsproxy.build.job import Access
+from vcsproxy.trace import note
+from vcsproxy.vcs.giturl import GitUrl, parse_url
 from vcsproxy.vcs.guard import Guard
-from vcsproxy.vcs.https import HttpClient, explain
+from vcsproxy.vcs.https import HttpClient, busy, denied, explain
+from vcsproxy.vcs.ssh import SshConnection
 from vcsproxy.vcs.wire import Connection
 
 _USER_AGENT = "git/2.0 (vcsproxy)"
 _MAX_REDIRECTS = 3
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\Z", re.ASCII)
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z", re.ASCII)
-_SCP = re.compile(r"(?:(?P<user>[^@/:]+)@)?(?P<host>[^@/:]+):(?P<path>[^:].*)\Z", re.ASCII | re.DOTALL)
-_NEWLINES = re.compile(r"[\x00-\x1f\x7f]")
-
-
-@dataclass(frozen=True, slots=True)
-class GitUrl:
-    """A repository URL that is safe to use: scheme https, http or ssh; `port` 0 is the scheme's own."""
-
-    scheme: str
-    user: str
-    host: str
-    port: int
-    path: str
-
-
-def parse_url(text: str) -> GitUrl:
-    """Take a URL, or the `user@host:path` form of SSH, apart. Raises NotFound for what cannot name a repository."""
-    refused = errors.NotFound(f"{text[:80]!r} is not a URL of a Git repository", "https://, ssh:// or user@host:path")
-    if _NEWLINES.search(text):
-        raise refused
-    if "://" in text:
-        try:
-            parts = urlsplit(text)
-            port = parts.port or 0
-        except ValueError:
-            raise refused from None
-        scheme = parts.scheme.removeprefix("git+")
-        url = GitUrl(scheme, unquote(parts.username or ""), parts.hostname or "", port, parts.path)
-    elif found := _SCP.match(text):
-        url = GitUrl("ssh", found["user"] or "", found["host"].lower(), 0, found["path"])
-    else:
-        raise refused
-    if url.scheme not in ("https", "http", "ssh") or not _HOST.match(url.host) or not url.path.strip("/"):
-        raise refused
-    if (url.user and not _USER.match(url.user)) or url.path.startswith("-"):
-        raise refused
-    return url
 
 
 def connect(text: str, guard: Guard) -> Connection:
@@ -83,7 +41,7 @@ class HttpConnection:
         self._host = url.host
         self._client = HttpClient(guard)
         self._headers = {"User-Agent": _USER_AGENT, "Git-Protocol": "version=2"}
-        self._old = False
+        self._access: Access | None = None
 
     def close(self) -> None:
         self._client.close()
@@ -100,12 +58,14 @@ class HttpConnection:
     def _discover(self) -> urllib3.BaseHTTPResponse:
         tail = "/info/refs?service=git-upload-pack"
         for _ in range(_MAX_REDIRECTS + 1):
-            response = self._client.send("GET", self._base + tail, self._headers)
+            self._access = self._client.credential(self._base + tail)
+            response = self._client.send("GET", self._base + tail, self._headers, access=self._access)
             if response.status == 200:
                 return response
+            note("host", f"{self._host} answered HTTP {response.status}")
             response.close()
             if response.status not in (301, 302, 303, 307, 308):
-                raise self._failure(response.status)
+                raise self._failure(response)
             self._follow(response.headers.get("Location", ""), tail)
         raise errors.UpstreamFailed(f"{self._host} redirects too often")
 
@@ -122,29 +82,43 @@ class HttpConnection:
             )
         self._base = target[: -len(tail)]
 
-    def _failure(self, status: int) -> errors.VCSProxyError:
+    def _failure(self, response: urllib3.BaseHTTPResponse) -> errors.VCSProxyError:
         """Hosts hide private repositories; as for go, the repository's own page decides whether it is absent."""
-        if status in (404, 410) or self._page_is_gone():
-            return errors.NotFound(f"repository {self._base} not found", "is it private, or has it moved?")
+        status = response.status
+        patience = busy(response, self._host)
+        if patience is not None:
+            return patience
+        if status in (404, 410) or (status < 500 and self._page_is_gone()):
+            return errors.RepositoryNotFound(f"repository {self._base} not found", "is it private, or has it moved?")
+        return self._trouble(status)
+
+    def _trouble(self, status: int) -> errors.VCSProxyError:
         if status in (401, 403):
-            return errors.UpstreamFailed(
-                f"{self._host} denies access to {self._base} (HTTP {status})", "it needs a credential"
-            )
-        return errors.UpstreamFailed(f"{self._host} answered HTTP {status} for {self._base}")
+            return denied(status, self._base, self._access)
+        message = f"{self._host} answered HTTP {status} for {self._base}"
+        if status >= 500:
+            return errors.HostUnreachable(message, "the host is in trouble; try again later")
+        return errors.UpstreamFailed(message, "is this the URL of a Git repository?")
 
     def _page_is_gone(self) -> bool:
-        response = self._client.send("GET", self._base, {"User-Agent": _USER_AGENT})
+        """A private repository's page may be gone for strangers only, so it is asked with the same credential."""
+        access = self._client.credential(self._base)
+        response = self._client.send("GET", self._base, {"User-Agent": _USER_AGENT}, access=access)
         response.close()
         return response.status in (404, 410)
 
     def command(self, body: bytes) -> Callable[[int], bytes]:
         kind = "application/x-git-upload-pack"
         headers = {**self._headers, "Content-Type": kind + "-request", "Accept": kind + "-result"}
-        response = self._client.send("POST", self._base + "/git-upload-pack", headers, body)
-        if response.status != 200 or response.headers.get("Content-Type") != kind + "-result":
-            response.close()
-            raise errors.UpstreamFailed(f"{self._host} answered HTTP {response.status} to a fetch from {self._base}")
-        return _reading(response, self._host)
+        access = self._client.credential(self._base + "/git-upload-pack")
+        response = self._client.send("POST", self._base + "/git-upload-pack", headers, body, access=access)
+        if response.status == 200 and response.headers.get("Content-Type") == kind + "-result":
+            return _reading(response, self._host)
+        response.close()
+        patience = busy(response, self._host)
+        if patience is not None:
+            raise patience
+        raise self._trouble(response.status)
 
 
 def _reading(response: urllib3.BaseHTTPResponse, host: str) -> Callable[[int], bytes]:
@@ -156,7 +130,7 @@ def _reading(response: urllib3.BaseHTTPResponse, host: str) -> Callable[[int], b
         except urllib3.exceptions.HTTPError as err:
             raise explain(err, host) from err
         except OSError as err:
-            raise errors.UpstreamFailed(f"the connection to {host} broke: {err}") from err
+            raise errors.HostUnreachable(f"the connection to {host} broke: {err}", "try again") from err
 
     return read
 
@@ -178,7 +152,7 @@ def _after_service_header(read: Callable[[int], bytes]) -> Callable[[int], bytes
     while rest > 0:
         piece = read(rest)
         if not piece:
-            raise errors.UpstreamFailed("the Git host ended its answer in the middle")
+            raise errors.HostUnreachable("the Git host ended its answer in the middle", "try again")
         rest -= len(piece)
     return read
 
@@ -193,69 +167,3 @@ def _put_back(start: bytes, read: Callable[[int], bytes]) -> Callable[[int], byt
         return piece
 
     return again
-
-
-class SshConnection:
-    """SSH through the system's client, with nothing of its user's configuration but keys and known hosts."""
-
-    def __init__(self, url: GitUrl, guard: Guard) -> None:
-        ssh = shutil.which("ssh")
-        if ssh is None:
-            raise errors.Unavailable(f"cannot reach {url.host}: this machine has no ssh client", "install OpenSSH")
-        self._host, self._idle = url.host, guard.limits.idle
-        path = url.path[1:] if url.path.startswith("/~") else url.path
-        options = {
-            "BatchMode": "yes",
-            "StrictHostKeyChecking": "yes",
-            "ConnectTimeout": str(int(guard.limits.connect)),
-            "ServerAliveInterval": "10",
-            "ServerAliveCountMax": "3",
-            "ForwardAgent": "no",
-            "ClearAllForwardings": "yes",
-            "ProxyCommand": "none",
-            "SendEnv": "GIT_PROTOCOL",
-        }
-        command = [ssh, "-F", "/dev/null", "-T", *(f"-o{name}={value}" for name, value in options.items())]
-        command += ["-p", str(url.port)] if url.port else []
-        command += ["-l", url.user] if url.user else []
-        command += ["--", url.host, "git-upload-pack " + shlex.quote(path)]
-        self._process = subprocess.Popen(  # noqa: S603 - a list, no shell, every word checked by parse_url
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env={"PATH": "/usr/bin:/bin", "GIT_PROTOCOL": "version=2", "LC_ALL": "C"},
-        )
-
-    def advertisement(self) -> Callable[[int], bytes]:
-        return self._read
-
-    def command(self, body: bytes) -> Callable[[int], bytes]:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(body)
-        except OSError as err:
-            raise self._failure() from err
-        return self._read
-
-    def _read(self, size: int) -> bytes:
-        assert self._process.stdout is not None
-        stream = self._process.stdout.fileno()
-        if not select.select([stream], [], [], self._idle)[0]:
-            raise errors.DeadlineExceeded(f"{self._host} stopped answering")
-        data = os.read(stream, size)
-        if not data:
-            raise self._failure()
-        return data
-
-    def _failure(self) -> errors.VCSProxyError:
-        assert self._process.stderr is not None
-        self._process.kill()
-        said = self._process.stderr.read(2000).decode("utf-8", "replace").strip().splitlines()
-        reason = "".join(c for c in (said[-1] if said else "") if c.isprintable())[:160]
-        return errors.UpstreamFailed(f"ssh to {self._host} failed: {reason or 'it ended without a word'}")
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()

@@ -16,13 +16,22 @@ from typing import Protocol
 from vcsproxy import errors
 from vcsproxy.build.job import Limits
 from vcsproxy.vcs.guard import Meter
-from vcsproxy.vcs.pktline import Reader, Special, encode, readable
+from vcsproxy.vcs.pktline import HostSays, Reader, Special, encode, readable
 from vcsproxy.vcs.refs import PREFIXES, RefTable
 
 AGENT = b"agent=vcsproxy"
 _HEX = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _MAX_PROGRESS = 1 << 20
 _FORMATS = ("sha1", "sha256")
+
+
+class NotGiven(errors.UpstreamFailed):
+    """The host does not give an object that was asked for by its hash."""
+
+
+_NOT_GIVEN = re.compile(
+    r"not our ref|unadvertised object|want \S+ not valid|no such object|bad object|not a valid object", re.IGNORECASE
+)
 
 
 class Connection(Protocol):
@@ -122,15 +131,23 @@ class UploadPack:
             if name == "capabilities^{}" or line.startswith(b"shallow "):
                 continue
             if name.endswith("^{}"):
-                found.get(name[:-3], ["", ""])[1] = _oid(oid)
+                found.get(name[:-3], ["", ""])[1] = hash_of(oid)
             else:
-                found[name] = [_oid(oid), ""]
+                found[name] = [hash_of(oid), ""]
         self._old_refs = [(name, target, peeled) for name, (target, peeled) in found.items()]
 
     # ---- packs
 
     def fetch(self, wanted: Wants, receive: Callable[[Iterator[bytes]], None]) -> Fetched:
-        """Fetch a pack; `receive` is called once with its bytes as they arrive."""
+        """Fetch a pack; `receive` is called once with its bytes as they arrive. Raises NotGiven as well."""
+        try:
+            return self._fetch(wanted, receive)
+        except HostSays as err:
+            if _NOT_GIVEN.search(err.message):
+                raise NotGiven(err.message, err.hint) from err
+            raise
+
+    def _fetch(self, wanted: Wants, receive: Callable[[Iterator[bytes]], None]) -> Fetched:
         lines = [b"want " + oid.encode() for oid in wanted.wants]
         shallow = [b"shallow " + oid.encode() for oid in wanted.shallow]
         haves = [b"have " + oid.encode() for oid in wanted.haves]
@@ -202,7 +219,8 @@ def _capabilities(lines: Iterable[bytes]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _oid(text: bytes) -> str:
+def hash_of(text: bytes) -> str:
+    """A hash as a host writes it. Raises UpstreamFailed for anything else."""
     if not _HEX.match(text):
         raise errors.UpstreamFailed(f"the Git host sent a malformed hash: {readable(text)}")
     return text.decode("ascii")
@@ -213,8 +231,8 @@ def _ref_v2(line: bytes) -> tuple[str, str, str] | None:
     name, *attributes = rest.split(b" ")
     if oid == b"unborn":
         return None
-    peeled = next((_oid(a[7:]) for a in attributes if a.startswith(b"peeled:")), "")
-    return name.decode("utf-8", "surrogateescape"), _oid(oid), peeled
+    peeled = next((hash_of(a[7:]) for a in attributes if a.startswith(b"peeled:")), "")
+    return name.decode("utf-8", "surrogateescape"), hash_of(oid), peeled
 
 
 def _shallow_info(lines: Iterable[bytes], shallow: list[str], unshallow: list[str]) -> None:
@@ -222,7 +240,7 @@ def _shallow_info(lines: Iterable[bytes], shallow: list[str], unshallow: list[st
         word, _, oid = line.partition(b" ")
         if word not in (b"shallow", b"unshallow"):
             raise errors.UpstreamFailed(f"the Git host sent an unknown shallow line: {readable(line)}")
-        (shallow if word == b"shallow" else unshallow).append(_oid(oid))
+        (shallow if word == b"shallow" else unshallow).append(hash_of(oid))
 
 
 def _receive_all(pieces: Iterator[bytes], receive: Callable[[Iterator[bytes]], None]) -> None:
@@ -247,6 +265,6 @@ def _side_band(reader: Reader, *, skip_acks: bool = False) -> Iterator[bytes]:
             if noise > _MAX_PROGRESS:
                 raise errors.Refused("the Git host sends endless progress messages")
         elif band == b"\3":
-            raise errors.UpstreamFailed("the Git host says: " + readable(data))
+            raise HostSays("the Git host says: " + readable(data))
         else:
             raise errors.UpstreamFailed("the Git host does not speak Git's protocol")

@@ -135,6 +135,21 @@ def test_a_go_mod_that_declares_another_path_is_pointed_out(tmp_path: Path) -> N
     assert said(found, "cure") == [f"require example.com/other; or use {X} only on the right of a replace directive"]
 
 
+def test_a_go_mod_that_declares_no_path_at_all_is_not_repeated_in_a_cure(tmp_path: Path) -> None:
+    evil = "$(curl evil)"
+    files = {"go.mod": f"module {evil}\n", "pkg/a.go": ""}
+    found = explained(tmp_path, [Step(files, tags=["v1.0.0"])], query="v1.0.0")
+    assert said(found, "cure") == [
+        f'write "module {X}" in go.mod; or use {X} only on the right of a replace directive'
+    ]  # fmt: skip
+    ours = Ours(tmp_path / "repos", tmp_path / "again")
+    for suffix in ("/v2", "/pkg"):
+        refused = ours.ask(Op.INFO, X + suffix, "main")
+        assert isinstance(refused, Failed)
+        assert refused.hint
+        assert evil not in refused.hint
+
+
 def test_a_module_without_go_mod(tmp_path: Path) -> None:
     found = explained(tmp_path, [Step({"a.go": "package x\n"}, tags=["v1.0.0", "v2.0.0"])])
     assert isinstance(found, Built)
@@ -170,8 +185,8 @@ def test_a_failure_has_its_steps_and_ends_in_cause_and_cure(tmp_path: Path) -> N
             f"{X}@v1.2.3: invalid version: unknown revision v1.2.3; there is a tag 1.2.3, which has no v in front"
         )
         assert found.hint == "tag it as Go wants: git tag v1.2.3 1.2.3 && git push origin v1.2.3"
-        assert [step.topic for step in found.steps][0] == "repository"
-        assert [step.text for step in found.steps][-2:] == ["there is a tag 1.2.3, which has no v in front", found.hint]
+        assert found.steps[0].topic == "repository"
+        assert [step.text for step in found.steps[-2:]] == ["there is a tag 1.2.3, which has no v in front", found.hint]
 
 
 def test_without_a_wish_for_details_the_steps_are_few(tmp_path: Path) -> None:

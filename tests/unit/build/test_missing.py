@@ -52,7 +52,7 @@ def test_a_tag_that_only_a_person_reads_as_the_version(
 ) -> None:
     found = find(suffix, query, "main", "tags/v0.0.1", f"tags/{tag}")
     assert found.cause == f"there is a tag {tag}, which {fault}"
-    assert found.cure == f"tag it as Go wants: git tag {command} && git push origin {command.split()[0]}"
+    assert found.cure == f"tag it as Go wants: git tag {command} && git push origin {command.partition(' ')[0]}"
 
 
 @pytest.mark.parametrize("tag", ["11.2.3", "v1.2.3.4", "1.2.30", "x1.2", "other/1.2.3", "v1.2.3;rm", "$(id)1.2.3"])
@@ -97,9 +97,11 @@ def test_no_tag_that_comes_near() -> None:
     tag = "tag a commit: git tag v1.2.3 COMMIT && git push origin v1.2.3; or ask for github.com/t/x@main"
     assert find("", "v1.2.3", "main") == Finding("the repository has no tags", tag)
     near = find("", "v1.2.3", "main", "tags/v1.2.2", "tags/v1.2.4", "tags/v1.3", "tags/v2.2.3", "tags/v0.9.0")
-    assert near == Finding("the nearest tags are v1.2.4, v1.2.2", tag)
+    assert near == Finding("the nearest tags are v1.2.2, v1.2.4", tag)
+    many = find("", "v1.10.3", "main", *(f"tags/v1.{n}.0" for n in range(30)))
+    assert many.cause == "the nearest tags are v1.9.0, v1.10.0, v1.11.0"
     assert find("", "v1.2.3", "main", "tags/v1.2.2").cause == "the nearest tag is v1.2.2"
-    assert find("", "v1.2.3", "main", "tags/v0.1.0").cause == "no tag of v1 comes near it"
+    assert find("", "v1.2.3", "main", "tags/v0.1.0").cause == "there is no tag of v1"
     assert (
         find("/sub", "v1.2.3", "main", "tags/v0.1.0").cause
         == "no tag begins with sub/, as the tags of this module must"
@@ -112,6 +114,12 @@ def test_a_branch_with_a_slash_is_not_suggested() -> None:
         "there is a branch feature/main",
         f"a proxy cannot be asked for a name with a slash; ask for its commit {A[:12]}",
     )
+
+
+def test_names_that_nobody_should_copy_are_not_repeated() -> None:
+    for query in ("v1.2.3", "main", "id"):
+        found = find("", query, "x;main", "$(x)/main", "trunk;id", "$(id)", "a/id;", "tags/$(id)v1.2.3")
+        assert not set(";$") & set(found.cause + found.cure)
 
 
 def test_names_that_come_near() -> None:
