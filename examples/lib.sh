@@ -28,7 +28,7 @@ publish() { mkdir -p "$(dirname "$work/repos/$2")" && git clone -q --bare "$1" "
 # wait_for FILE PATTERN: print the first match in FILE, when it is there.
 wait_for() {
     for _ in $(seq 200); do
-        if grep -om1 "$2" "$1" 2>/dev/null; then return; fi
+        if grep -o "$2" "$1" 2>/dev/null | head -n 1 | grep .; then return; fi
         sleep 0.1
     done
     echo "nothing like $2 in $1:" >&2 && cat "$1" >&2 && return 1

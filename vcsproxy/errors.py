@@ -12,7 +12,7 @@ VCSProxyError              .hint: what the reader can do about it; never a secre
 │  ├─ UpstreamFailed       the Git host or the go-import page failed, or made no sense
 │  │  ├─ AccessDenied      it wants a credential, or refuses the one it got
 │  │  ├─ HostUnreachable   no connection, or it broke: worth a second try
-│  │  └─ HostBusy          it asked for patience, or has failed too often to be asked now
+│  │  └─ HostBusy          it asked for patience; HostPaused: it has failed too often to be asked now
 │  ├─ Overloaded           our own queue or disk is full
 │  └─ DeadlineExceeded     the work took longer than its budget
 │     └─ HostSilent        the Git host stopped answering
@@ -105,7 +105,11 @@ class HostUnreachable(UpstreamFailed):
 
 
 class HostBusy(UpstreamFailed):
-    """The host asked for patience, or failed so often that it is not asked for a while."""
+    """The host asked for patience."""
+
+
+class HostPaused(HostBusy):
+    """The host, or a repository there, failed so often that it is not asked for a while."""
 
 
 class Overloaded(Unavailable):

@@ -12,6 +12,7 @@ for team in core apps; do
     publish "$work/$team" "$team/hello"
 done
 export CORE_TOKEN=core-token-4711
+umask 077
 printf 'apps-token-0815\n' >"$work/apps.token"
 host https --name git.corp.example --password "core:$CORE_TOKEN" --password "apps:$(cat "$work/apps.token")"
 
@@ -23,5 +24,5 @@ go run .
 cat go.sum
 
 # 4. Without its token a repository is an error with a cause and a cure, never a 404.
-printf 'wrong\n' >"$work/apps.token"
+printf 'an-old-token\n' >"$work/apps.token"
 vcsproxy explain --config "$work/vcsproxy.toml" --data "$work/other" corp.example/apps/hello@v1.0.0 | tail -n 2 || true

@@ -60,7 +60,26 @@ def test_documented_limits_are_the_real_defaults(tmp_path: Path) -> None:
         assert value == getattr(Limits(), key), key
 
 
-def test_the_first_example_runs(tmp_path: Path) -> None:
+EXAMPLES = {
+    "first_steps": ["corp.example/hello v1.0.0 h1:"],
+    "private_https": [
+        "corp.example/core/hello v1.0.0 h1:", "corp.example/apps/hello v1.0.0 h1:",
+        "refuses the credential apps", "wrong or has expired",
+    ],
+    "ssh_only_host": ["git.corp.example/team/hello v1.0.0 h1:"],
+    "monorepo_subdir": [
+        "corp.example/platform v1.0.0 h1:", "corp.example/platform/auth v0.1.0 h1:", "corp.example/tools v0.3.0 h1:",
+    ],
+    "github_app": ["github.corp.example/platform/hello v1.0.0 h1:", "1 token was enough"],
+}  # fmt: skip
+
+
+def test_every_example_is_tested() -> None:
+    assert set(EXAMPLES) == {file.parent.name for file in ROOT.glob("examples/*/run.sh")}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_run(name: str, tmp_path: Path) -> None:
     env = {
         "PATH": f"{Path(sys.executable).parent}:{find_go().parent}:/usr/bin:/bin",
         "HOME": str(tmp_path),
@@ -68,8 +87,10 @@ def test_the_first_example_runs(tmp_path: Path) -> None:
         "GOTELEMETRY": "off",
         "TMPDIR": str(tmp_path),
     }
-    script = ROOT / "examples/first_steps/run.sh"
+    script = ROOT / "examples" / name / "run.sh"
     done = subprocess.run([str(script)], env=env, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "hello from git" in done.stderr
-    assert "corp.example/hello v1.0.0 h1:" in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "hello " in done.stderr
+    for text in EXAMPLES[name]:
+        assert text in done.stdout, done.stdout
+    assert not [left for left in tmp_path.iterdir() if left.name.startswith("tmp.")]

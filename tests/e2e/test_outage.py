@@ -48,13 +48,20 @@ def ask_all(proxy: ProxyServer) -> dict[str, bytes]:
     return found
 
 
+def moved(work: Path) -> Path:
+    """The data directory in the hands of the next server, which has a log of its own."""
+    (work / "two").mkdir()
+    (work / "one/data").rename(work / "two/data")
+    return work / "two"
+
+
 def test_everything_that_was_answered_is_answered_still(tmp_path: Path) -> None:
     build(tmp_path / "repos" / "x", STEPS)
-    with GitHost(tmp_path / "repos").running() as host, serving(tmp_path, config(host.port)) as proxy:
+    with GitHost(tmp_path / "repos").running() as host, serving(tmp_path / "one", config(host.port)) as proxy:
         before = ask_all(proxy)
         assert "Vcsproxy-Stale" not in proxy.get(ASKED[0]).headers
         port = host.port
-    with serving(tmp_path, config(port)) as proxy:  # the host is gone, and the server has been restarted
+    with serving(moved(tmp_path), config(port)) as proxy:  # the host is gone, and the server has been restarted
         assert ask_all(proxy) == before
         for path in ASKED[:3]:
             response = proxy.get(path)
@@ -73,11 +80,11 @@ def test_everything_that_was_answered_is_answered_still(tmp_path: Path) -> None:
 
 def test_without_the_mirror_the_last_answers_are_enough(tmp_path: Path) -> None:
     build(tmp_path / "repos" / "x", STEPS)
-    with GitHost(tmp_path / "repos").running() as host, serving(tmp_path, config(host.port)) as proxy:
+    with GitHost(tmp_path / "repos").running() as host, serving(tmp_path / "one", config(host.port)) as proxy:
         before = ask_all(proxy)
         port = host.port
-    (tmp_path / "data/mirrors").rename(tmp_path / "lost")
-    with serving(tmp_path, config(port)) as proxy:
+    (moved(tmp_path) / "data/mirrors").rename(tmp_path / "lost")
+    with serving(tmp_path / "two", config(port)) as proxy:
         assert ask_all(proxy) == before
 
 

@@ -83,11 +83,16 @@ def server(repos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
     with GitHost(Path("/nonexistent"), script=fail).running() as broken:
         places = {
             PREFIX + "{repo}": f"file://{repos}/{{repo}}",
-            "github.com/broken/{repo}": f"{broken.url}/{{repo}}",
+            "github.com/broken/{repo}": "http://{repo}.broken.test/{repo}",  # hosts of their own: one's trouble is not another's
             "github.com/closed/{repo}": "http://127.0.0.1:1/{repo}",
         }
         config = "".join(
             f'[[source]]\nroot = "{root}"\nurl = "{url}"\norigin = "https://{root}"\n' for root, url in places.items()
+        )
+        config += "".join(
+            f'[[host]]\nname = "{name.removeprefix("broken/")}.broken.test"\nconnect = "{broken.address}"\ninsecure = true\n'
+            for name in TROUBLE
+            if name.startswith("broken/")
         )
         with serving(tmp_path_factory.mktemp("server"), config) as running:
             yield running
@@ -334,7 +339,7 @@ def test_an_escaped_version_can_be_had_from_the_store_alone(server: ProxyServer,
 # ---- hosts in trouble
 
 TROUBLE = {
-    "broken/r500-p200": 502, "broken/r503-p200": 502, "broken/r429-p200": 502, "broken/r401-p200": 502, "broken/r403-p403": 502,
+    "broken/r500-p200": 502, "broken/r503-p200": 502, "broken/r429-p200": 503, "broken/r401-p200": 502, "broken/r403-p403": 502,
     "broken/r500-p500": 502, "broken/html": 502, "broken/garbage": 502, "broken/hangup": 502, "closed/x": 502,
     "broken/r404-p200": 404, "broken/r410-p200": 404, "broken/r401-p404": 404, "broken/r403-p410": 404, "broken/r500-p404": 404,
 }  # fmt: skip

@@ -48,6 +48,7 @@ EXPECTED = {
     "AccessDenied": (502, "no-store", None),
     "HostUnreachable": (502, "no-store", "5"),
     "HostBusy": (503, "no-store", "30"),
+    "HostPaused": (502, "no-store", "30"),
     "HostSilent": (504, "no-store", "30"),
     "RepositoryNotFound": (404, "public, max-age=10", None),
     "Overloaded": (503, "no-store", "5"),

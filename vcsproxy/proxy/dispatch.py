@@ -10,13 +10,11 @@ It publishes nothing and remembers no answers; that is `proxy/service.py`.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
-from weakref import WeakValueDictionary
 
 import stamina
 import stamina.instrumentation
@@ -26,7 +24,7 @@ from vcsproxy import errors
 from vcsproxy.build.job import Access, Built, Call, Called, Job, Limits, Listed, Located, Op, Task
 from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot, static_root
 from vcsproxy.proxy.flight import Flight
-from vcsproxy.proxy.hosts import Hosts
+from vcsproxy.proxy.hosts import ENOUGH, Hosts
 from vcsproxy.proxy.wiring import Wiring, authority_of, host_of
 from vcsproxy.trace import Trace
 
@@ -58,7 +56,7 @@ class Dispatch:
         self._workers = workers
         self._hosts = hosts
         self.wiring = wiring
-        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._repositories = Hosts(1, 1, share=ENOUGH)  # one job at a time: there is one mirror of each
         self._roots: dict[str, tuple[float, RepoRoot]] = {}  # by module path: what a go-import page said, until when
         self._locating: Flight[RepoRoot] = Flight()
 
@@ -155,7 +153,7 @@ class Dispatch:
             refusal = self._hosts.refusal(authority_of(root.url))
             if refusal is not None:
                 raise refusal
-            async with self._lane(root.url):
+            async with self._repositories.turn(root.origin or root.url):
                 return await self._with_credential(wiring, job, root, trace)
         except (errors.HostUnreachable, errors.HostBusy, errors.DeadlineExceeded) as err:
             trouble = err
@@ -164,10 +162,6 @@ class Dispatch:
             return await self._run(replace(job, offline=True), trace)
         except (errors.Unavailable, errors.NotFound) as err:
             raise trouble from err  # what old refs do not have is not proven to be absent
-
-    def _lane(self, url: str) -> asyncio.Semaphore:
-        """One job at a time for a repository: it has one mirror, and a host that hangs must not hold every worker."""
-        return self._lanes.setdefault(url, asyncio.Semaphore())
 
     async def _with_credential(self, wiring: Wiring, job: Job, root: RepoRoot, trace: Trace) -> object:
         access = await self._access(wiring, root, trace)
@@ -201,7 +195,7 @@ class Dispatch:
         """Do work that asks the host of a URL, once more if the connection failed."""
 
         async def attempt() -> T:
-            async with self._hosts.turn(authority_of(url), stranger=wiring.is_stranger(host_of(url))):
+            async with self._hosts.turn(authority_of(url), url, stranger=wiring.is_stranger(host_of(url))):
                 return await work()
 
         return await _RETRIES.on(errors.HostUnreachable)(attempt)

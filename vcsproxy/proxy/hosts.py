@@ -3,7 +3,10 @@
 Theory of operation: a host may have so many jobs at once and no more; all hosts that the configuration does not name
 share half of the workers, because anybody can invent such names. A host that fails five times within a minute without a
 success in between is not asked for half a minute; then one job tries, and its outcome decides for all. Silence counts
-double, it holds a worker for long. A host that asks for patience (429, Retry-After) gets it.
+double, it holds a worker for long. Failures about one and the same thing count for no more than a share of that: one
+sick repository must not close its host for all others. A host that asks for patience (429, Retry-After) gets it.
+
+The same serves for repositories, as hosts of one job at a time where every failure counts in full.
 
 It knows nothing of modules and sends nothing. Everything lives in memory: a restart asks every host again.
 """
@@ -28,6 +31,7 @@ ENOUGH = 5  # points that close the way
 PAUSE = 30.0  # seconds that a host is left alone
 _MAX_WAITING = 64  # jobs that may wait for one host
 _MAX_HOSTS = 10_000
+_MAX_FAILURES = 100
 
 
 @dataclass(slots=True)
@@ -37,17 +41,21 @@ class _Health:
     slots: asyncio.Semaphore
     waiting: int = 0
     busy: int = 0
-    failures: deque[tuple[float, int]] = field(default_factory=deque)  # when, points
+    failures: deque[tuple[float, int, str]] = field(default_factory=deque)  # when, points, about what
     closed_until: float = 0.0
     why: str = ""
+    patience: bool = False  # the host has asked for it
     trying: bool = False  # one job finds out whether the host is back
 
 
 class Hosts:
     """The state of every host; lives on one event loop."""
 
-    def __init__(self, per_host: int, strangers: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, per_host: int, strangers: int, clock: Callable[[], float] = time.monotonic, *, share: int = 2
+    ) -> None:
         self._per_host = per_host
+        self._share = share
         self._strangers = asyncio.Semaphore(max(1, strangers))
         self._clock = clock
         self._known: dict[str, _Health] = {}
@@ -62,13 +70,14 @@ class Hosts:
             return None
         left = max(left, 1.0)
         message = f"{name} is not asked for another {left:.0f} s: {health.why}"
-        return errors.HostBusy(message, "what is stored is served meanwhile; try again later", left)
+        kind = errors.HostBusy if health.patience else errors.HostPaused
+        return kind(message, "what is stored is served meanwhile; try again later", left)
 
     @contextlib.asynccontextmanager
-    async def turn(self, name: str, *, stranger: bool = False) -> AsyncIterator[None]:
+    async def turn(self, name: str, about: str = "", *, stranger: bool = False) -> AsyncIterator[None]:
         """Wait until the host may be asked, and learn from how that ends. Raises HostBusy or Overloaded instead.
 
-        stranger: the configuration does not name this host.
+        about: what it is asked for. stranger: the configuration does not name this host.
         """
         health = self._health(name)
         self._refuse(name)
@@ -78,7 +87,7 @@ class Hosts:
             if stranger:
                 await stack.enter_async_context(self._strangers)
             self._refuse(name)  # it may have become ill while we waited
-            with self._learning(name, health):
+            with self._learning(name, health, about):
                 yield
 
     async def _wait(self, name: str, health: _Health) -> None:
@@ -96,16 +105,18 @@ class Hosts:
         health.slots.release()
 
     @contextlib.contextmanager
-    def _learning(self, name: str, health: _Health) -> Iterator[None]:
+    def _learning(self, name: str, health: _Health, about: str) -> Iterator[None]:
         trial = health.closed_until > 0
         health.trying = health.trying or trial
         try:
             yield
+        except errors.HostPaused:
+            raise  # of something inside; nothing was learned
         except errors.HostBusy as err:
-            self._close(name, health, max(err.retry_after, 1.0), "it asked for patience")
+            self._close(name, health, max(err.retry_after, 1.0), "it asked for patience", patience=True)
             raise
         except (errors.HostUnreachable, errors.DeadlineExceeded) as err:
-            self._failed(name, health, err, trial=trial)
+            self._failed(name, health, err, about, trial=trial)
             raise
         except (errors.NotFound, errors.Refused, errors.AccessDenied):
             self._recovered(name, health)  # it answered, if only to say no
@@ -116,16 +127,19 @@ class Hosts:
             if trial:
                 health.trying = False
 
-    def _failed(self, name: str, health: _Health, err: errors.VCSProxyError, *, trial: bool) -> None:
+    def _failed(self, name: str, health: _Health, err: errors.VCSProxyError, about: str, *, trial: bool) -> None:
         now = self._clock()
-        health.failures.append((now, 2 if isinstance(err, errors.HostSilent) else 1))
-        while health.failures and health.failures[0][0] < now - WINDOW:
+        health.failures.append((now, 2 if isinstance(err, errors.HostSilent) else 1, about))
+        while health.failures and (health.failures[0][0] < now - WINDOW or len(health.failures) > _MAX_FAILURES):
             health.failures.popleft()
-        if trial or sum(points for _, points in health.failures) >= ENOUGH:
+        points: dict[str, int] = {}
+        for _, count, each in health.failures:
+            points[each] = min(points.get(each, 0) + count, self._share)
+        if trial or sum(points.values()) >= ENOUGH:
             self._close(name, health, PAUSE, f"it failed again and again ({err.message})")
 
-    def _close(self, name: str, health: _Health, seconds: float, why: str) -> None:
-        health.closed_until, health.why = self._clock() + seconds, why[:200]
+    def _close(self, name: str, health: _Health, seconds: float, why: str, *, patience: bool = False) -> None:
+        health.closed_until, health.why, health.patience = self._clock() + seconds, why[:200], patience
         log.warning("host_paused", host=name, seconds=round(seconds), reason=why)
 
     def _recovered(self, name: str, health: _Health) -> None:

@@ -252,7 +252,7 @@ class _ForkServer:
         if not text:
             self._close_stderr()
         else:
-            log.warning("worker_says", text=text.decode("utf-8", "replace")[:2000])
+            log.warning("worker_says", text=text.decode("utf-8", "replace")[-4000:])
 
     def _gone(self) -> None:
         if self._control.fileno() >= 0:

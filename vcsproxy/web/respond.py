@@ -88,6 +88,7 @@ TABLE: dict[type[errors.VCSProxyError], Rule] = {
     errors.AccessDenied: Rule(502),
     errors.HostUnreachable: Rule(502, retry_after=5),
     errors.HostBusy: Rule(503, retry_after=30),
+    errors.HostPaused: Rule(502, retry_after=30),
     errors.Overloaded: Rule(503, retry_after=5),
     errors.DeadlineExceeded: Rule(504, retry_after=30),
     errors.HostSilent: Rule(504, retry_after=30),

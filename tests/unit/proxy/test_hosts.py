@@ -22,26 +22,36 @@ class Clock:
         return self.now
 
 
-async def visit(hosts: Hosts, error: Exception | None = None, name: str = GIT) -> None:
-    async with hosts.turn(name):
+async def visit(hosts: Hosts, error: Exception | None = None, name: str = GIT, about: str = "") -> None:
+    async with hosts.turn(name, about):
         if error is not None:
             raise error
 
 
 async def fail(hosts: Hosts, times: int, error: type[errors.VCSProxyError] = errors.HostUnreachable) -> None:
-    for _ in range(times):
+    for number in range(times):
         with pytest.raises(error):
-            await visit(hosts, error("down"))
+            await visit(hosts, error("down"), about=f"repository {number}")
 
 
 async def test_a_host_that_fails_again_and_again_is_left_alone_and_the_others_are_not() -> None:
     clock = Clock()
     hosts = Hosts(4, 4, clock)
     await fail(hosts, ENOUGH)
-    with pytest.raises(errors.HostBusy, match=r"git\.test is not asked for another 30 s: .*down") as caught:
+    with pytest.raises(errors.HostPaused, match=r"git\.test is not asked for another 30 s: .*down") as caught:
         await visit(hosts)
     assert caught.value.retry_after == PAUSE
     await visit(hosts, name="other.test")
+
+
+async def test_one_sick_repository_does_not_close_its_host() -> None:
+    hosts, repositories = Hosts(4, 4, Clock()), Hosts(1, 1, Clock(), share=ENOUGH)
+    for each in (hosts, repositories):
+        for _ in range(ENOUGH):
+            with pytest.raises(errors.HostUnreachable):
+                await visit(each, errors.HostUnreachable("500"), about="the same")
+    assert hosts.refusal(GIT) is None
+    assert repositories.refusal(GIT) is not None
 
 
 async def test_silence_counts_double() -> None:

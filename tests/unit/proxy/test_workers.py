@@ -32,9 +32,15 @@ def job(pool: Workers, url: str, tmp_path: Path, op: Op = Op.LIST) -> Job:
     return Job(op, PATH, "", RepoRoot(PATH, url), str(tmp_path / "m"), hosts=(Host("127.0.0.1"),), limits=pool.limits)
 
 
+async def versions(workers: Workers, asked: Job) -> tuple[str, ...]:
+    found = await workers.run(asked)
+    assert isinstance(found, Listed)
+    return found.versions
+
+
 async def test_answers_come_back(workers: Workers, tmp_path: Path) -> None:
     repo = build(tmp_path / "x", [Step({"go.mod": f"module {PATH}\n"}, tags=["v1.0.0"])])
-    assert await workers.run(job(workers, repo.url, tmp_path)) == Listed(("v1.0.0",))
+    assert await versions(workers, job(workers, repo.url, tmp_path)) == ("v1.0.0",)
     latest = await workers.run(job(workers, repo.url, tmp_path, Op.LATEST))
     assert isinstance(latest, Built)
     assert latest.version == "v1.0.0"
@@ -76,7 +82,7 @@ async def test_a_fork_server_that_was_killed_is_replaced(workers: Workers, tmp_p
         if not workers._server.alive:
             break
         await asyncio.sleep(0.02)
-    assert await workers.run(job(workers, repo.url, tmp_path)) == Listed(("v1.0.0",))
+    assert await versions(workers, job(workers, repo.url, tmp_path)) == ("v1.0.0",)
 
 
 async def test_leaving_kills_the_worker(workers: Workers, tmp_path: Path) -> None:
