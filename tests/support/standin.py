@@ -80,9 +80,11 @@ def serve_https(name: str, repos: Path, files: Path, script: Script) -> None:
             time.sleep(3600)
 
 
-async def serve_ssh(name: str, repos: Path, files: Path, authorized: Path) -> None:
-    """Runs git-upload-pack for whoever has the key; nothing else."""
+async def serve_ssh(name: str, repos: Path, files: Path, authorized: Path | None) -> None:
+    """Runs git-upload-pack for whoever has the key; nothing else. authorized None: for nobody."""
     key = asyncssh.generate_private_key("ssh-ed25519")
+    nobodys = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    keys = asyncssh.import_authorized_keys(authorized.read_text() if authorized else nobodys)
 
     async def run(process: asyncssh.SSHServerProcess[bytes]) -> None:
         program, _, path = (process.command or "").partition(" ")
@@ -102,7 +104,7 @@ async def serve_ssh(name: str, repos: Path, files: Path, authorized: Path) -> No
         "127.0.0.1",
         0,
         server_host_keys=[key],
-        authorized_client_keys=str(authorized),
+        authorized_client_keys=keys,
         process_factory=run,
         encoding=None,
     )
