@@ -36,8 +36,20 @@ class Authority:
     def pem(self) -> Path:
         return self.directory / "ca.pem"
 
-    def server_context(self, *names: str) -> ssl.SSLContext:
-        """A TLS context whose certificate is for these host names and for 127.0.0.1."""
+    def server_context(self, *names: str, clients: bool = False) -> ssl.SSLContext:
+        """A TLS context whose certificate is for these host names and for 127.0.0.1; clients: they need one as well."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._issue(f"{names[0]}.pem", *names))
+        if clients:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.pem)
+        return context
+
+    def client_pem(self, name: str, password: str = "") -> Path:
+        """A file with a certificate for a client and its key, which the password protects if there is one."""
+        return self._issue(f"client-{name}.pem", name, password=password)
+
+    def _issue(self, file_name: str, *names: str, password: str = "") -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
@@ -45,16 +57,13 @@ class Authority:
         builder = _builder(subject, self.certificate.subject, key)
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
-        file = self.directory / f"{names[0]}.pem"
+        file = self.directory / file_name
+        lock = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
         file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock)
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

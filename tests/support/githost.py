@@ -34,6 +34,9 @@ class GitHost:
     script: Script | None = None  # may answer a request itself and return True
     protocol: bool = True  # whether the client's wish for protocol version 2 is heard
     port: int = 0
+    auth: dict[str, set[str]] = field(default_factory=dict)  # values of Authorization that a path prefix wants
+    forbidden: set[str] = field(default_factory=set)  # values that are known and may read nothing
+    seen: list[str] = field(default_factory=list)  # what each request said in Authorization, "" for nothing
 
     @property
     def address(self) -> str:
@@ -95,13 +98,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         self.host.requests.append(f"{self.command} {self.headers.get('Host', '')}{self.path}")
+        self.host.seen.append(self.headers.get("Authorization", ""))
         self.body = body
         if self.host.script is not None and self.host.script(self):
+            return
+        if status := self._refusal():
+            self.reply(status, {"WWW-Authenticate": 'Basic realm="git"'} if status == 401 else {}, b"no\n")
             return
         page = self.host.pages.get(self.headers.get("Host", "") + self.path) or self.host.pages.get(self.path)
         if page is None:
             page = self._backend(body)
         self.reply(*page)
+
+    def _refusal(self) -> int:
+        """401 or 403 where the longest prefix of the path wants another credential, else 0."""
+        said = self.headers.get("Authorization", "")
+        prefix = max((p for p in self.host.auth if self.path.startswith(p)), key=len, default=None)
+        if prefix is None or said in self.host.auth[prefix]:
+            return 0
+        return 403 if said in self.host.forbidden else 401
 
     def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

@@ -11,8 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from vcsproxy import config, server
+from vcsproxy import config, live
 from vcsproxy.build import job
+from vcsproxy.config import tables, values
 from vcsproxy.errors import ConfigError
 
 
@@ -52,11 +53,10 @@ def test_the_defaults_serve_public_modules_on_loopback(tmp_path: Path) -> None:
     assert settings.server.data == tmp_path / "share" / "vcsproxy"
     assert settings.server.shutdown_seconds == 30
     assert (settings.source, settings.host) == ((), ())
-    assert 1 <= settings.limits.workers <= 4
-    assert settings.limits.queue == 256
+    assert (settings.limits.workers, settings.limits.per_host, settings.limits.queue) == (16, 4, 256)
     assert (settings.freshness.refs, settings.freshness.negative) == (60, 10)
     assert settings.go.refuse_newer_than == ""
-    assert server.job_limits(settings) == job.Limits()
+    assert live.job_limits(settings) == job.Limits()
 
 
 def test_settings_do_not_change() -> None:
@@ -145,8 +145,15 @@ def test_every_table_is_read(tmp_path: Path, test_ca: Path) -> None:
         "github.com/{owner}/{repo}",
         "git.corp.example/{repo}",
     ]
-    assert server.job_hosts(settings) == (job.Host("git.corp.example", "127.0.0.1:8443", str(tmp_path / test_ca.name)),)
-    limits = server.job_limits(settings)
+    assert live.job_hosts(settings, {}) == (
+        job.Host(
+            "git.corp.example",
+            "127.0.0.1:8443",
+            str(tmp_path / test_ca.name),
+            known_hosts=str(tmp_path / "data" / "known_hosts"),
+        ),
+    )
+    limits = live.job_limits(settings)
     assert (limits.wall, limits.cpu, limits.memory, limits.pack) == (150, 2, 2 << 30, 10**9)
     assert (limits.page, limits.objects, limits.idle) == (4096, 5, job.Limits().idle)
     assert (settings.limits.workers, settings.limits.queue) == (3, 0)
@@ -171,7 +178,11 @@ def test_ca(tmp_path: Path) -> Path:
 
 
 def test_every_budget_of_a_job_can_be_set() -> None:
-    assert set(config.Limits.model_fields) == {field.name for field in fields(job.Limits)} | {"workers", "queue"}
+    assert set(tables.Limits.model_fields) == {field.name for field in fields(job.Limits)} | {
+        "workers",
+        "per_host",
+        "queue",
+    }
 
 
 def test_the_command_line_is_stronger_than_the_file(tmp_path: Path) -> None:
@@ -186,24 +197,24 @@ def test_the_command_line_is_stronger_than_the_file(tmp_path: Path) -> None:
     [("7", 7), ("1KiB", 1024), ("2 MB", 2_000_000), ("3gib", 3 << 30), (" 4B ", 4)],
 )
 def test_sizes(text: str, value: int) -> None:
-    assert config.parse_size(text) == value
+    assert values.parse_size(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5GiB", "1TiBB", "GiB", "1 2", "٣", True, 1.5, None])
 def test_no_sizes(text: object) -> None:
     with pytest.raises(ValueError, match="number of bytes"):
-        config.parse_size(text)
+        values.parse_size(text)
 
 
 @pytest.mark.parametrize(("text", "value"), [("90s", 90), ("1m30s", 90), ("1.5h", 5400), ("250ms", 0.25), (3, 3)])
 def test_durations(text: object, value: float) -> None:
-    assert config.parse_duration(text) == value
+    assert values.parse_duration(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "1d", "1s 2", "-1s", True, float("nan"), float("inf"), []])
 def test_no_durations(text: object) -> None:
     with pytest.raises(ValueError, match="number of seconds"):
-        config.parse_duration(text)
+        values.parse_duration(text)
 
 
 # --- faults ---

@@ -28,7 +28,7 @@ _CURVES: dict[str, tuple[bytes, hashes.HashAlgorithm]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """A private key as an agent offers it; `blob` is the public key in SSH's encoding."""
 
@@ -38,13 +38,11 @@ class Key:
 
     @classmethod
     def of(cls, private: object) -> Key:
-        """Raises ValueError for a kind of key that SSH does not use, or an RSA key below 2048 bits."""
+        """Raises ValueError for a kind of key that SSH does not use."""
         if not isinstance(private, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise ValueError("is not an Ed25519, ECDSA or RSA key")
         if isinstance(private, ec.EllipticCurvePrivateKey) and private.curve.name not in _CURVES:
             raise ValueError(f"is on the curve {private.curve.name}, which SSH does not use")
-        if isinstance(private, rsa.RSAPrivateKey) and private.key_size < 2048:
-            raise ValueError("is an RSA key of less than 2048 bits")
         line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         return cls(private, b64decode(line.split(b" ")[1]), line.decode())
 

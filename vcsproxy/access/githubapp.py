@@ -1,5 +1,7 @@
 """How a GitHub App asks for a token: the JWT that it signs, and what the API's answers mean.
 
+It sends nothing: the request goes through a worker.
+
 Source: GitHub's documentation, "Generating a JSON Web Token (JWT) for a GitHub App" and "Authenticating as a GitHub App
 installation"; RFC 7519.
 """
@@ -7,6 +9,7 @@ installation"; RFC 7519.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +20,10 @@ from vcsproxy import errors
 from vcsproxy.secret import Secret
 
 USER = "x-access-token"
+ACCEPT = "application/vnd.github+json"
 _BEHIND, _AHEAD = 60, 540  # seconds: for clocks that differ, and GitHub's ten minutes at most
+_TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +55,18 @@ class Token:
 
 
 def token(status: int, body: bytes, name: str) -> Token:
-    """The token in the API's answer. Raises AccessDenied, HostUnreachable or UpstreamFailed; name: the credential's."""
-    if status == 201:
-        try:
-            value = json.loads(body)
-            expires = datetime.fromisoformat(value["expires_at"]).timestamp()
-            return Token(Secret(str(value["token"])), expires)
-        except (ValueError, KeyError, TypeError):
-            raise errors.UpstreamFailed(f"GitHub's answer for the credential {name} has no token") from None
-    raise _refusal(status, name)
+    """The token in the API's answer. Raises UpstreamFailed and its kin; name: the credential's."""
+    if status != 201:
+        raise _refusal(status, name)
+    try:
+        said = json.loads(body)
+        value, ends = said["token"], datetime.fromisoformat(said["expires_at"])
+        if not _TOKEN.fullmatch(value) or ends.tzinfo is None:
+            raise ValueError
+        return Token(Secret(value), ends.timestamp())
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        message = f"GitHub's answer for the credential {name} has no token that makes sense"
+        raise errors.UpstreamFailed(message, "is api the URL of GitHub's API?") from None
 
 
 def _refusal(status: int, name: str) -> errors.UpstreamFailed:
@@ -70,6 +79,9 @@ def _refusal(status: int, name: str) -> errors.UpstreamFailed:
     if status == 403:
         hint = "the installation may be suspended, or asked too often"
         return errors.AccessDenied(f"GitHub gives no token for the credential {name}", hint)
+    message = f"GitHub answered HTTP {status} for a token of the credential {name}"
+    if status == 429:
+        return errors.HostBusy(message, "it asks for patience", _PATIENCE)
     if status >= 500:
-        return errors.HostUnreachable(f"GitHub answered HTTP {status} for a token of the credential {name}")
-    return errors.UpstreamFailed(f"GitHub answered HTTP {status} for a token of the credential {name}")
+        return errors.HostUnreachable(message, "GitHub is in trouble; try again")
+    return errors.UpstreamFailed(message, "is api the URL of GitHub's API?")

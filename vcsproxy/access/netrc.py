@@ -1,6 +1,8 @@
 """The format of .netrc files, as far as credentials for hosts go: machine, login, password.
 
-`default` is read and ignored: a credential must not go to hosts that nobody named. So are `account` and macros.
+`default` is read and ignored: a credential must not go to hosts that nobody named. So are `account`, macros, and
+machines without a password. A line that begins with # is a comment. No message repeats what the file says: a word in
+the wrong place may be a password.
 
 Source: netrc(5); the file format of ftp(1).
 """
@@ -13,7 +15,12 @@ from dataclasses import dataclass
 
 from vcsproxy.secret import Secret
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]\S*)')
+_SPACE = re.compile(r"\s*", re.ASCII)
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?!\S)|([^\s"]\S*)', re.ASCII)
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.\-]*[a-z0-9])?", re.ASCII)
+_VALUES = ("login", "password", "account")
+
+Words = Iterator[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,57 +33,71 @@ class Machine:
 
 
 def parse(text: str) -> list[Machine]:
-    """Entries in the order of the file; of equal machines the first counts. Raises ValueError with the line."""
-    found: list[Machine] = []
-    name: str | None = None
-    values: dict[str, str] = {}
+    """Entries with a password in the order of the file; of equal machines the first counts.
 
-    def close() -> None:
-        if name:
-            found.append(Machine(name, values.get("login", ""), Secret(values.get("password", ""))))
-
-    tokens = _tokens(text)
-    for line, word in tokens:
-        if word in ("machine", "default"):
-            close()
-            values = {}
-            name = _next(tokens, line, word).lower() if word == "machine" else ""
-        elif word in ("login", "password", "account"):
-            if name is None:
-                raise ValueError(f"line {line}: {word} before any machine")
-            values[word] = _next(tokens, line, word)
+    Raises ValueError that begins with the line's number.
+    """
+    entries: list[tuple[str, dict[str, str]]] = []
+    words = _words(text)
+    for line, word in words:
+        if word == "machine":
+            entries.append((_host(line, _after(words, line, word)), {}))
+        elif word == "default":
+            entries.append(("", {}))
+        elif word in _VALUES and entries:
+            entries[-1][1][word] = _value(line, word, _after(words, line, word))
+        elif word in _VALUES:
+            raise ValueError(f"line {line}: {word} before any machine")
         else:
             raise ValueError(f"line {line}: expected machine, login or password")
-    close()
-    return found
+    found = [Machine(name, said.get("login", ""), Secret(said.get("password", ""))) for name, said in entries if name]
+    return [entry for entry in found if entry.password]
 
 
-def _next(tokens: Iterator[tuple[int, str]], line: int, word: str) -> str:
-    for _, value in tokens:
+def _after(words: Words, line: int, word: str) -> str:
+    for _, value in words:
         return value
     raise ValueError(f"line {line}: nothing follows {word}")
 
 
-def _tokens(text: str) -> Iterator[tuple[int, str]]:
+def _host(line: int, name: str) -> str:
+    if not _HOST.fullmatch(name.lower()):
+        raise ValueError(f"line {line}: what follows machine is not the name of a host")
+    return name.lower()
+
+
+def _value(line: int, word: str, value: str) -> str:
+    if not value.isprintable() or (word == "login" and ":" in value):
+        raise ValueError(f"line {line}: the {word} has a character that cannot be sent")
+    return value
+
+
+def _words(text: str) -> Words:
     """(line number, word) of everything that is neither a comment nor a macro."""
     in_macro = False
     for number, line in enumerate(text.split("\n"), 1):
         if in_macro:
             in_macro = bool(line.strip())
-            continue
-        at = 0
-        while at < len(line):
-            if line[at].isspace():
-                at += 1
-                continue
-            match = _TOKEN.match(line, at)
-            if match is None:
-                raise ValueError(f"line {number}: a quotation mark is not closed")
-            at = match.end()
-            word = re.sub(r"\\(.)", r"\1", match[1]) if match[1] is not None else match[2]
-            if match[1] is None and word.startswith("#") and line[: match.start()].strip() == "":
-                break
-            if match[1] is None and word == "macdef":
-                in_macro = True
-                break
-            yield number, word
+        elif not line.lstrip().startswith("#"):
+            for word, quoted in _of_line(number, line):
+                if word == "macdef" and not quoted:
+                    in_macro = True  # until an empty line
+                    break
+                yield number, word
+
+
+def _of_line(number: int, line: str) -> Iterator[tuple[str, bool]]:
+    """Each word, and whether it was in quotation marks."""
+    at = _end(_SPACE, line, 0)
+    while at < len(line):
+        found = _WORD.match(line, at)
+        if found is None:
+            raise ValueError(f"line {number}: a quotation mark is not closed, or something touches it")
+        quoted = found[1] is not None
+        yield (re.sub(r"\\(.)", r"\1", found[1]) if quoted else found[2]), quoted
+        at = _end(_SPACE, line, found.end())
+
+
+def _end(pattern: re.Pattern[str], line: str, at: int) -> int:
+    found = pattern.match(line, at)
+    return found.end() if found else at

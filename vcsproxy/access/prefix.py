@@ -14,7 +14,8 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"https": 443, "http": 80, "ssh": 22}
-_SCP = re.compile(r"(?:[^@/:]+@)?([^@/:]+):(?!//)(.*)", re.ASCII | re.DOTALL)
+_SCP = re.compile(r"(?:[^@/:]+@)?([^@/:\[\]]+):(?!//)(.*)", re.ASCII | re.DOTALL)
+_ODD = re.compile(r"[\x00-\x20\x7f\\]")  # what clients drop, or read in different ways
 
 T = TypeVar("T")
 
@@ -30,22 +31,30 @@ class Prefix:
 
     @classmethod
     def parse(cls, url: str) -> Prefix:
-        """From https://host[:port]/path, ssh://[user@]host/path or [user@]host:path. Raises ValueError."""
+        """From https://host[:port]/path, ssh://[user@]host/path or [user@]host:path.
+
+        Raises ValueError, which repeats nothing of the URL: there may be a password in it.
+        """
         scp = _SCP.fullmatch(url) if "://" not in url else None
         if scp is not None:
             return cls("ssh", scp[1].lower(), 22, "/" + scp[2].strip("/") if scp[2].strip("/") else "")
-        parts = urlsplit(url)
-        if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("has a host or a port that cannot be") from None
+        if parts.scheme not in DEFAULT_PORTS or not host:
             raise ValueError("must be a URL such as https://git.corp.example/team or ssh://git.corp.example")
-        port = parts.port if parts.port is not None else DEFAULT_PORTS[parts.scheme]
-        return cls(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
+        return cls(parts.scheme, host, DEFAULT_PORTS[parts.scheme] if port is None else port, parts.path.rstrip("/"))
 
     @property
     def origin(self) -> tuple[str, str, int]:
         return self.scheme, self.host, self.port
 
     def covers(self, url: str) -> bool:
-        """Whether a credential bound here may be sent to `url`; False for what is no URL."""
+        """Whether a credential bound here may be sent to `url`; False for what is no URL, or not the same to all."""
+        if _ODD.search(url):
+            return False
         try:
             other = Prefix.parse(url)
         except ValueError:
@@ -62,8 +71,9 @@ class Prefix:
 
 
 def _walks(path: str) -> bool:
-    """Whether a server might read the path as one that lies elsewhere."""
-    return any(element in (".", "..") for element in re.split(r"/|%2f|\\|%5c", path.lower().replace("%2e", ".")))
+    """Whether a server might read the path as one that lies elsewhere; some cut elements off at a semicolon."""
+    plain = path.lower().replace("%25", "%").replace("%2e", ".").replace("%3b", ";")
+    return any(element.partition(";")[0] in (".", "..") for element in re.split(r"/|%2f|%5c", plain))
 
 
 def longest(candidates: Iterable[tuple[str, T]], url: str) -> T | None:

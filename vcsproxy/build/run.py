@@ -21,7 +21,7 @@ from vcsproxy.secret import Redactor, Secret
 from vcsproxy.trace import Trace, note, tracing
 from vcsproxy.vcs.https import call
 from vcsproxy.vcs.local import LocalSource
-from vcsproxy.vcs.mirror import Mirror
+from vcsproxy.vcs.mirror import Mirror, Moved
 from vcsproxy.vcs.objects import MissingObject
 from vcsproxy.vcs.packs import Damaged
 from vcsproxy.vcs.repo import Repo
@@ -85,23 +85,27 @@ def _ask(job: Job, root: RepoRoot) -> Built | Listed:
     note("repository", f"{without_userinfo(root.url)} is that of {root.root}; the module {where}{tags}")
     try:
         return _answered(job, root, code)
+    except Moved as err:
+        note("refs", f"{err.message}; they are read once more")
     except Damaged as err:
         note("fetch", f"the copy of the repository is damaged ({err}) and begins anew")
     try:
         return _answered(job, root, code)
     except Damaged as err:
         message = f"the copy of {root.origin or root.root} is damaged again and again: {err}"
-        raise errors.UpstreamFailed(message, "check the disk of the data directory") from err
+        hint = "is the repository whole at its host? if so, check the disk of the data directory"
+        raise errors.UpstreamFailed(message, hint) from err
 
 
 def _answered(job: Job, root: RepoRoot, code: CodeRoot) -> Built | Listed:
     with _open(job, root) as source:
         try:
             return replace(_attempt(job, root, code, source, again=True), stale=source.stale)
-        except Damaged:
-            if isinstance(source, Mirror) and not job.offline:
-                source.begin_anew()
-            raise
+        except (Damaged, MissingObject) as err:
+            if not isinstance(source, Mirror) or job.offline:
+                raise
+            source.begin_anew()
+            raise Damaged(f"object {err} is missing" if isinstance(err, MissingObject) else str(err)) from err
 
 
 def _attempt(job: Job, root: RepoRoot, code: CodeRoot, source: LocalSource | Mirror, *, again: bool) -> Built | Listed:

@@ -1,6 +1,6 @@
 """Reading a secret from where the configuration says that it is: a file, a variable, or what a program prints.
 
-No error here holds a secret, and no program's output is shown.
+It knows nothing of what secrets are for. No error here holds a secret, and no program's output is shown.
 """
 
 from __future__ import annotations
@@ -26,42 +26,60 @@ _SECONDS = 10.0
 async def resolve(source: str, *, whole: bool = False) -> Secret:
     """The secret that `file:PATH`, `env:NAME` or `cmd:PROGRAM ARGUMENTS` names; Secret("") for no source.
 
-    whole: all of it, as for keys; else without white space at its ends, of a program's output the first line. Raises
+    whole: all of it, as for keys; else without newlines at its end, of a program's output the first line. Raises
     VCSProxyError with a sentence that says what is wrong.
     """
-    kind, _, name = source.partition(":")
     if not source:
         return Secret("")
+    kind, _, name = source.partition(":")
     if kind == "file":
-        text = await asyncio.to_thread(read_file, Path(name))
+        shown, text = source, await asyncio.to_thread(read_file, Path(name))
     elif kind == "env":
-        text = os.environ.get(name, "")
-        if not text:
-            raise errors.VCSProxyError(f"the environment variable {name} is not set or empty")
+        shown, text = source, _variable(name)
     else:
-        text = await _output(shlex.split(name))
-    value = text if whole else (text.strip().split("\n")[0].strip() if kind == "cmd" else text.strip())
-    if not value:
-        raise errors.VCSProxyError(f"{_shown(source)} is empty")
-    if not whole and any(c in value for c in "\n\r\0"):
-        raise errors.VCSProxyError(f"{_shown(source)} has more than one line")
+        argv = _words(name)
+        shown, text = f"the output of {argv[0]}", await _output(argv)  # arguments may be nobody's business
+    value = text if whole else _first_line(text) if kind == "cmd" else text.rstrip("\r\n")
+    if not value.strip():
+        raise errors.VCSProxyError(f"{shown} is empty")
+    if not whole and not value.isprintable():
+        raise errors.VCSProxyError(f"{shown} has more than one line, or characters that cannot be sent")
     return Secret(value)
 
 
-def _shown(source: str) -> str:
-    """A source for messages: arguments of a program may be nobody's business."""
-    kind, _, name = source.partition(":")
-    return f"{kind}:{name}" if kind != "cmd" else f"the output of {shlex.split(name)[0]}"
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].rstrip("\r")
 
 
-def read_file(file: Path, *, private: bool = False) -> str:
-    """The text of a file of at most 64 KiB. Raises VCSProxyError.
+def _variable(name: str) -> str:
+    text = os.environ.get(name, "")
+    if not text:
+        raise errors.VCSProxyError(f"the environment variable {name} is not set or empty")
+    return text
 
-    A file that everybody may write is refused, with `private` also one that others than its owner may read.
+
+def _words(command: str) -> list[str]:
+    try:
+        argv = shlex.split(command)
+    except ValueError as bad:
+        raise errors.VCSProxyError(f"the command cannot be read: {bad}") from None
+    if not argv or not argv[0] or "\0" in command:
+        raise errors.VCSProxyError("the command names no program")
+    return argv
+
+
+def read_file(file: Path, *, private: bool = False, public: bool = False) -> str:
+    """The text of a regular file of at most 64 KiB. Raises VCSProxyError.
+
+    A file that everybody may write is refused, with `private` also one that others than its owner may read. public:
+    it is no secret, and may be read by everybody without a word.
     """
     try:
-        with file.open("rb") as opened:
-            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
+        # Without waiting: a named pipe would hold us until somebody writes to it.
+        with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as opened:
+            found = os.fstat(opened.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise errors.VCSProxyError(f"{file} is no regular file")
             data = opened.read(_MAX + 1)
         text = data.decode()
     except OSError as err:
@@ -70,11 +88,17 @@ def read_file(file: Path, *, private: bool = False) -> str:
         raise errors.VCSProxyError(f"{file} is not UTF-8") from None
     if len(data) > _MAX:
         raise errors.VCSProxyError(f"{file} is larger than {_MAX} bytes")
-    if mode & 0o002 or (private and mode & 0o077):
-        raise errors.VCSProxyError(f"{file} may be {'read' if private else 'written'} by others; chmod 600 it")
-    if mode & 0o004:
-        log.warning("secret_readable", file=str(file), reason="everybody on this machine may read it")
+    _check_mode(file, stat.S_IMODE(found.st_mode), private=private, public=public)
     return text
+
+
+def _check_mode(file: Path, mode: int, *, private: bool, public: bool) -> None:
+    if mode & 0o002:
+        raise errors.VCSProxyError(f"{file} may be written by everybody; chmod 600 it")
+    if private and mode & 0o077:
+        raise errors.VCSProxyError(f"{file} may be read by others than its owner; chmod 600 it")
+    if mode & 0o004 and not public:
+        log.warning("secret_readable", file=str(file), reason="everybody on this machine may read it")
 
 
 async def run(argv: list[str], stdin: bytes = b"") -> bytes:
@@ -90,11 +114,13 @@ async def run(argv: list[str], stdin: bytes = b"") -> bytes:
     try:
         async with asyncio.timeout(_SECONDS):
             data = await _talk(process, stdin)
+            if len(data) > _MAX:
+                raise errors.VCSProxyError(f"{argv[0]} prints more than {_MAX} bytes")
             code = await process.wait()
     except TimeoutError:
         raise errors.VCSProxyError(f"{argv[0]} took longer than {_SECONDS:.0f} s") from None
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, 9)
         await process.wait()
     if code != 0:
@@ -103,6 +129,7 @@ async def run(argv: list[str], stdin: bytes = b"") -> bytes:
 
 
 async def _talk(process: asyncio.subprocess.Process, stdin: bytes) -> bytes:
+    """Say `stdin`, and hear the end or a little too much."""
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(ConnectionError):
@@ -112,8 +139,6 @@ async def _talk(process: asyncio.subprocess.Process, stdin: bytes) -> bytes:
     data = b""
     while len(data) <= _MAX and (piece := await process.stdout.read(_MAX)):
         data += piece
-    if len(data) > _MAX:
-        raise errors.VCSProxyError("a program that should print a secret prints too much")
     return data
 
 

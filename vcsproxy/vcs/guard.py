@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from vcsproxy import errors
 from vcsproxy.access.prefix import longest
@@ -27,12 +28,11 @@ _SPECIAL = tuple(
     ipaddress.ip_network(text)
     for text in (
         "0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "::/8", "64:ff9b:1::/48",
-        "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fec0::/10",
+        "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fec0::/10",
     )
 )  # fmt: skip
 # Public by the registries, yet inside somebody's cloud.
 _CLOUD = {ipaddress.ip_address(text) for text in ("168.63.129.16", "100.100.100.200", "fd00:ec2::254")}
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _WINDOW = 30.0  # seconds over which the least throughput is measured
 _BEGUN = 65536  # bytes after which a transfer has really begun
@@ -40,33 +40,29 @@ _LEAST_RATE = 1024  # bytes a second
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address, and any IPv4 address wrapped in it, is on the public Internet."""
-    wrapped = _wrapped(address)
-    return all(_is_public(inner) for inner in wrapped) if wrapped else _is_public(address)
+    """Whether an address, or the IPv4 address that it stands for, is on the public Internet.
 
-
-def _is_public(address: Address) -> bool:
+    Tunnels that nobody needs any more (6to4, Teredo, IPv4-compatible addresses) never are, wherever they end.
+    """
+    address = _meant(address)
     if not address.is_global or address.is_multicast or address.is_reserved or address in _CLOUD:
         return False
     return not any(address.version == special.version and address in special for special in _SPECIAL)
 
 
-def _wrapped(address: Address) -> list[Address]:
-    if isinstance(address, ipaddress.IPv4Address):
-        return []
-    inner: list[Address] = [a for a in (address.ipv4_mapped, address.sixtofour) if a is not None]
-    if address.teredo is not None:
-        inner += address.teredo
-    if address in _NAT64 or address in _COMPATIBLE:
-        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return inner
+def _meant(address: Address) -> Address:
+    """The IPv4 address that packets to a mapped or translated (NAT64) one go to; else the address itself."""
+    if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped is not None or address in _NAT64):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
 
 
 class Guard:
     """Dials hosts for one job; `hosts` are those that the configuration names, `access` the credentials it may use."""
 
     def __init__(self, hosts: Sequence[Host], limits: Limits, access: Sequence[Access] = ()) -> None:
-        self._hosts: Mapping[str, Host] = {host.name: host for host in hosts}
+        proxies = {name: Host(name) for host in hosts if host.proxy and (name := urlsplit(host.proxy).hostname)}
+        self._hosts: Mapping[str, Host] = {**proxies, **{host.name: host for host in hosts}}
         self._access = tuple((each.url, each) for each in access)
         self.limits = limits
 

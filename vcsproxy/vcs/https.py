@@ -7,13 +7,16 @@ than the first change of origin.
 
 from __future__ import annotations
 
+import http.client
+import ipaddress
+import math
+import re
 import socket
 import ssl
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import urllib3
@@ -21,18 +24,23 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from vcsproxy import errors
-from vcsproxy.access.prefix import Prefix
+from vcsproxy.access.prefix import DEFAULT_PORTS, Prefix
 from vcsproxy.build.job import Access, Call, Called, Host
 from vcsproxy.trace import note
 from vcsproxy.vcs.guard import Guard
+from vcsproxy.vcs.httpwords import explain
 
 _SCHEMES = ("https", "http")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_HEADER = re.compile(r"[\x21-\x7e]+\Z")
 
 
 @lru_cache(maxsize=64)
 def trust(ca: str) -> ssl.SSLContext:
-    """A verifying TLS context: the system's authorities, or only those of a PEM file."""
+    """A verifying TLS context: the system's authorities, or only those of a PEM file. It is shared: leave it alone."""
+    return _context(ca)
+
+
+def _context(ca: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca or None)
     except (OSError, ssl.SSLError) as err:
@@ -45,8 +53,7 @@ def trust_of(host: Host | None) -> ssl.SSLContext:
     """The TLS context for a host: its authorities, our certificate for it, or no verification where that is allowed."""
     if host is None or not (host.client_cert or host.insecure):
         return trust(host.ca if host else "")
-    context = ssl.create_default_context(cafile=host.ca or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = _context(host.ca)
     if host.insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if host.client_cert:
@@ -71,6 +78,7 @@ class HttpClient:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._pools: dict[tuple[str, str, int], HTTPConnectionPool] = {}
+        self._told: set[str] = set()
 
     def close(self) -> None:
         for pool in self._pools.values():
@@ -99,38 +107,44 @@ class HttpClient:
             raise errors.UpstreamFailed(
                 f"cannot fetch {parts.scheme or 'a URL without scheme'}: only https and http are spoken"
             )
-        self._check_plain(parts.scheme, parts.hostname)
+        self.check_plain(parts.scheme, parts.hostname)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        pool = self._pool(parts.scheme, parts.hostname, given or (443 if parts.scheme == "https" else 80))
-        if parts.scheme == "http" and pool.proxy is not None:
-            target = url
+        said = {**headers, **(_authorization(access, url) if access else {})}
         try:
+            pool = self._pool(parts.scheme, parts.hostname, given or DEFAULT_PORTS[parts.scheme])
+            if parts.scheme == "http" and pool.proxy is not None:
+                target = f"http://{parts.netloc.rpartition('@')[2]}{target}"
             return pool.urlopen(
-                method,
-                target,
-                body=body,
-                headers={**headers, **(_authorization(access, url) if access else {})},
-                redirect=False,
-                retries=False,
-                preload_content=False,
+                method, target, body, said, False, redirect=False, assert_same_host=False, preload_content=False
             )
         except urllib3.exceptions.HTTPError as err:
             raise explain(err, parts.hostname) from err
+        except ValueError:  # from None: http.client repeats what it was given
+            raise errors.UpstreamFailed(f"cannot send a request to {parts.hostname[:80]!r}") from None
 
     def credential(self, url: str) -> Access | None:
         """The credential to send to a URL, None if there is none. Raises Unavailable where it may not be sent."""
         access = self._guard.access(url)
         if access is None or access.kind == "agent":
             return None
-        host = self._guard.host(Prefix.parse(url).host)
-        if not url.startswith("https://") or (host is not None and host.insecure):
-            raise errors.Unavailable(f"the credential {access.name} is not sent to a host that is not verified")
-        note("credential", f"{access.name} is sent to {Prefix.parse(access.url)}")
+        self.check_verified(url, f"the credential {access.name}")
+        if access.name not in self._told:
+            self._told.add(access.name)
+            note("credential", f"{access.name} is sent to {Prefix.parse(access.url)}")
         return access
 
-    def _check_plain(self, scheme: str, name: str) -> None:
+    def check_verified(self, url: str, what: str) -> None:
+        """Raises Unavailable if anybody could be behind a URL, who must not see `what`."""
+        where = Prefix.parse(url)
+        host = self._guard.host(where.host)
+        if where.scheme != "https" or (host is not None and host.insecure):
+            hint = f'take insecure = true away from [[host]] name = "{where.host}"' if host else "use https"
+            raise errors.Unavailable(f"{what} is not sent to {where.host}, which is not verified", hint)
+
+    def check_plain(self, scheme: str, name: str) -> None:
+        """Raises UpstreamFailed for http to a host that may not be asked in the clear."""
         host = self._guard.host(name)
-        if scheme == "http" and name not in _LOOPBACK and not (host is not None and host.insecure):
+        if scheme == "http" and not _is_loopback(name) and not (host is not None and host.insecure):
             hint = f'use https, or allow it: [[host]] name = "{name}", insecure = true'
             raise errors.UpstreamFailed(f"{name} is not asked over plain http", hint)
 
@@ -143,9 +157,11 @@ class HttpClient:
             }
             if scheme == "https":
                 options["ssl_context"] = trust_of(rule)
-            kind: type[HTTPConnectionPool] = HTTPSConnectionPool if scheme == "https" else HTTPConnectionPool
             if rule is not None and rule.proxy:
                 options |= self._proxy(rule.proxy)
+                if scheme == "http":  # the proxy fetches it: the connection is one to the proxy
+                    scheme, host, port = options["_proxy"][0], options["_proxy"].host, options["_proxy"].port
+            kind: type[HTTPConnectionPool] = HTTPSConnectionPool if scheme == "https" else HTTPConnectionPool
             pool = kind(host, port, **options)
             pool.ConnectionCls = _guarded(scheme, self._guard)
             self._pools[key] = pool
@@ -153,11 +169,13 @@ class HttpClient:
 
     def _proxy(self, url: str) -> dict[str, Any]:
         """What a pool needs to know of the proxy; a credential for it has the prefix https://PROXY:PORT."""
-        parts = urllib3.util.parse_url(url)
+        given = urllib3.util.parse_url(url)
+        parts = given._replace(port=given.port or DEFAULT_PORTS[given.scheme or "http"])
         access = self._guard.access(f"https://{parts.host}:{parts.port}/")
         headers = {}
         if access is not None and access.kind == "basic":
-            headers = urllib3.util.make_headers(proxy_basic_auth=f"{access.user}:{access.secret.reveal()}")
+            headers = urllib3.util.make_headers(proxy_basic_auth=_pair(access))
+            note("credential", f"{access.name} is sent to the proxy {parts.host}:{parts.port}")
         note("host", f"through the proxy {parts.host}:{parts.port}")
         context = trust_of(self._guard.host(str(parts.host))) if parts.scheme == "https" else None
         config = urllib3._base_connection.ProxyConfig(context, False, None, None)
@@ -168,87 +186,74 @@ def _authorization(access: Access, url: str) -> dict[str, str]:
     if not Prefix.parse(access.url).covers(url):
         return {}
     if access.kind == "bearer":
+        if not _HEADER.match(access.secret.reveal()):
+            hint = "is it the token alone, without spaces and line ends?"
+            raise errors.AccessDenied(f"the token of the credential {access.name} cannot be sent", hint)
         return {"Authorization": f"Bearer {access.secret.reveal()}"}
-    # urllib3 encodes it as latin-1, hosts expect UTF-8.
-    pair = f"{access.user}:{access.secret.reveal()}".encode().decode("latin-1")
-    return {"Authorization": urllib3.util.make_headers(basic_auth=pair)["authorization"]}
+    return {"Authorization": urllib3.util.make_headers(basic_auth=_pair(access))["authorization"]}
+
+
+def _pair(access: Access) -> str:
+    """User and password for urllib3, which encodes them as latin-1 where hosts expect UTF-8."""
+    return f"{access.user}:{access.secret.reveal()}".encode().decode("latin-1")
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class _Whole(http.client.HTTPResponse):
+    """A response whose head must end with its empty line, and not with the connection, as http.client allows.
+
+    A page that was cut off there would be an empty one, and an empty page proves that there is no go-import tag.
+    """
+
+    def begin(self) -> None:
+        fp = self.fp
+        self.fp = _Lines(fp)  # type: ignore[assignment]  # all that is used of it while the head is read
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:
+                self.fp = fp
+
+
+class _Lines:
+    def __init__(self, fp: BinaryIO) -> None:
+        self._fp = fp
+        self.close = fp.close
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = self._fp.readline(limit)
+        if not line.endswith(b"\n") and len(line) != limit:
+            raise http.client.RemoteDisconnected("the head ended early")
+        return line
 
 
 def _guarded(scheme: str, guard: Guard) -> Any:
     base: type[HTTPConnection] = HTTPSConnection if scheme == "https" else HTTPConnection
 
     class Guarded(base):  # type: ignore[misc, valid-type]  # the base differs by scheme
+        response_class = _Whole
+
         def _new_conn(self) -> socket.socket:
             return guard.dial(self.host, int(self.port))
 
+        def connect(self) -> None:
+            super().connect()
+            # Only hosts with insecure = true get here unverified: the operator knows, a warning a request tells nobody.
+            self.is_verified = True
+
     return Guarded
-
-
-def explain(err: Exception, host: str) -> errors.VCSProxyError:
-    """An urllib3 error in one short sentence."""
-    if isinstance(err, urllib3.exceptions.ReadTimeoutError):
-        return errors.HostSilent(f"{host} stopped answering", "try again; the server's operator can raise limits.idle")
-    cause: BaseException = err
-    while isinstance(cause, urllib3.exceptions.HTTPError):
-        inner = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__
-        if not isinstance(inner, BaseException):
-            break
-        cause = inner
-    if isinstance(cause, errors.VCSProxyError):
-        return cause
-    if isinstance(cause, TimeoutError):
-        return errors.HostSilent(f"{host} stopped answering", "try again; the server's operator can raise limits.idle")
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return errors.UpstreamFailed(
-            f"the certificate of {host} is not trusted: {cause.verify_message}",
-            f'if it has an authority of its own, name its file: [[host]] name = "{host}", ca = "FILE"',
-        )
-    if isinstance(cause, ssl.SSLError):
-        why = (cause.reason or str(cause)).replace("_", " ").lower()
-        return errors.HostUnreachable(f"TLS with {host} failed: {why}", "does it speak https on this port?")
-    why = getattr(cause, "strerror", None) or str(cause)
-    return errors.HostUnreachable(f"the connection to {host} failed: {why}", "is the host up? try again")
-
-
-def denied(status: int, url: str, access: Access | None) -> errors.AccessDenied:
-    """What a 401 or 403 for a URL means, with the cure."""
-    where = Prefix.parse(url)
-    if access is None:
-        hint = f'add a [[credential]] with url = "{where.scheme}://{where.host}", for somebody who may read it'
-        return errors.AccessDenied(f"{where.host} wants a credential for {where} (HTTP {status})", hint)
-    if status == 401:
-        hint = f"the secret of the credential {access.name} is wrong or has expired"
-        return errors.AccessDenied(f"{where.host} refuses the credential {access.name} for {where} (HTTP 401)", hint)
-    hint = "give it read access to the repository (for a GitHub token: the scope repo, or Contents: read-only)"
-    return errors.AccessDenied(
-        f"{where.host} knows the credential {access.name}, which may not read {where} (HTTP {status})", hint
-    )
-
-
-def busy(response: urllib3.BaseHTTPResponse, host: str) -> errors.HostBusy | None:
-    """Whether a status asks for patience, and for how long."""
-    given = response.headers.get("Retry-After", "")
-    if response.status != 429 and not (response.status == 503 and given):
-        return None
-    seconds = _seconds(given)
-    message = f"{host} asks for patience (HTTP {response.status})"
-    return errors.HostBusy(message, f"it is asked again in {seconds:.0f} s", seconds)
-
-
-def _seconds(given: str) -> float:
-    """Retry-After in seconds, between a second and an hour; a minute if it says nothing that can be read."""
-    if given.isascii() and given.isdigit() and len(given) < 9:
-        return min(max(float(given), 1.0), 3600.0)
-    try:
-        when = parsedate_to_datetime(given).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return 60.0
-    return min(max(when - time.time(), 1.0), 3600.0)
 
 
 def call(task: Call) -> Called:
     """Send one request for the serving process; any status is an answer. Raises UpstreamFailed or DeadlineExceeded."""
     client = HttpClient(Guard(task.hosts, task.limits))
+    client.check_verified(task.url, "a token")
     headers = {"Authorization": f"Bearer {task.bearer.reveal()}", "Accept": task.accept, "User-Agent": "vcsproxy"}
     host = urlsplit(task.url).hostname or ""
     try:
@@ -258,12 +263,14 @@ def call(task: Call) -> Called:
         client.close()
 
 
-def read_some(response: urllib3.BaseHTTPResponse, limit: int, host: str) -> bytes:
-    """The beginning of a body, `limit` bytes at most; the response is closed."""
+def read_some(response: urllib3.BaseHTTPResponse, limit: int, host: str, until: float = math.inf) -> bytes:
+    """The beginning of a body, `limit` bytes at most; the response is closed. until: by the monotonic clock."""
     body = bytearray()
     try:
         while len(body) < limit and (piece := response.read1(limit - len(body))):
             body += piece
+            if time.monotonic() > until:
+                raise errors.HostSilent(f"{host} takes too long to answer", "try again")
     except (urllib3.exceptions.HTTPError, OSError) as err:
         raise explain(err, host) from err
     finally:

@@ -41,6 +41,10 @@ def _broken(why: str) -> errors.HostUnreachable:
     return errors.HostUnreachable(f"the Git host sent a damaged pack: {why}", "try again")
 
 
+class NoBase(errors.HostUnreachable):
+    """A delta's base is neither in the pack nor here; a host may be right to think that it is here."""
+
+
 class _Stream:
     """The arriving bytes: written to the file, hashed, and handed out piece by piece."""
 
@@ -332,7 +336,7 @@ class Ingest:
         while self._waiting:
             left = [(entry, delta) for entry, delta in self._waiting if not self._resolve(entry, delta)]
             if len(left) == len(self._waiting):
-                raise _broken("a delta has no base")
+                raise NoBase("the Git host sent a damaged pack: a delta has no base", "try again")
             self._waiting = left
         missing = [name for name in sorted(self._outside) if name not in self._by_oid]
         return self._append(missing) if missing else checksum

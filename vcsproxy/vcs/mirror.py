@@ -8,7 +8,6 @@ not be asked (`offline`), answers come from what is here, however old, and whate
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,15 +17,19 @@ from vcsproxy import errors
 from vcsproxy.build.job import Job
 from vcsproxy.mod.reporoot import RepoRoot
 from vcsproxy.trace import note
+from vcsproxy.vcs.gitengine import GitEngine
 from vcsproxy.vcs.guard import Guard
-from vcsproxy.vcs.ingest import Ingest
+from vcsproxy.vcs.ingest import NoBase
+from vcsproxy.vcs.landing import Landing
 from vcsproxy.vcs.mirrordir import PARTS, Listing, MirrorDirectory, State
-from vcsproxy.vcs.objects import Objects
-from vcsproxy.vcs.refs import HEADS, TAGS, RefTable
+from vcsproxy.vcs.objects import COMMIT, Objects
+from vcsproxy.vcs.packs import Damaged
+from vcsproxy.vcs.refs import HEAD, HEADS, TAGS, RefTable
 from vcsproxy.vcs.transport import connect
 from vcsproxy.vcs.wire import Fetched, NotGiven, UploadPack, Wants
 
 _MAX_HAVES = 64
+_MAX_SORTED = 1024
 _REFRESH_PAUSE = 2.0  # seconds between two looks at the host that an unknown version may cause
 
 
@@ -46,7 +49,11 @@ class Talk(Protocol):
 
     def refs(self) -> RefTable: ...
 
-    def fetch(self, wanted: Wants, receive: Callable[[Iterator[bytes]], None]) -> Fetched: ...
+    def fetch(self, wanted: Wants, landing: Landing) -> Fetched: ...
+
+
+class Moved(errors.HostUnreachable):
+    """The refs have changed since they were read. They are forgotten: whoever asks again reads them anew."""
 
 
 class Mirror:
@@ -60,7 +67,7 @@ class Mirror:
         self._offline = job.offline
         self._state = State()
         self._listing: Listing | None = None
-        self._fresh = self._taken = False
+        self._fresh = self._taken = self._offered = False
         self._talk: Talk | None = None
         self._hang_up: Callable[[], None] | None = None
         self._objects: Objects | None = None
@@ -74,14 +81,15 @@ class Mirror:
         return mirror
 
     def close(self) -> None:
-        if self._hang_up is not None:
-            self._hang_up()
+        self._end_talk()
         self._reopen()
 
     def begin_anew(self) -> None:
-        """Throw away everything that is here: it is damaged."""
+        """Throw away everything that is here: it is damaged. Raises what the host raises if it cannot be asked now."""
         self._reopen()
         with self._directory.lock():
+            with self._asking() as talk:
+                talk.refs()  # what is here may still be of use while there is nothing else
             self._directory.empty()
 
     # ---- refs
@@ -109,8 +117,9 @@ class Mirror:
 
     def refresh(self) -> bool:
         """Read the refs from the host again unless this job or a recent one just did; whether they have changed."""
-        if self._listing is None or self._offline or self._fresh or self._young(_REFRESH_PAUSE):
+        if self._listing is None or self._fresh or self._young(_REFRESH_PAUSE):
             return False
+        self._not_offline()  # what old refs do not have is not proven to be absent
         with self._directory.lock():
             before = self._listing
             self._load()
@@ -128,26 +137,18 @@ class Mirror:
     def _list(self) -> None:
         """Ask the host; the lock is held."""
         try:
-            talk = self._conversation()
-            table = talk.refs()
-        except errors.VCSProxyError as err:
-            if self._listing is None:
-                self._directory.remove()  # anybody can name a repository that is not there
-            raise self._judged(err) from err
-        if talk.object_format != self._state.object_format or (self._listing and self._directory.is_crowded()):
+            with self._asking() as talk:
+                table = talk.refs()
+        except errors.VCSProxyError:
+            self._directory.remove_if_new()  # anybody can name a repository that is not there
+            raise
+        if talk.object_format != self._state.object_format:
             self._directory.empty()
-            self._save(State(object_format=talk.object_format))
+            self._state = State(talk.object_format)
         self._directory.make()
+        self._save(self._state)
         self._listing, self._fresh = Listing(table, time.time()), True
         self._directory.save_listing(self._listing)
-
-    def _judged(self, err: errors.VCSProxyError) -> errors.VCSProxyError:
-        """A host's word that there is no such repository, taken for what it is worth."""
-        if not isinstance(err, errors.RepositoryNotFound) or self._root.trust_not_found:
-            return err
-        message = f"the host says that {self._root.origin or self._root.url} does not exist or may not be seen"
-        hint = "check the source's url, and give the credential read access; trust_not_found = true believes the host"
-        return errors.AccessDenied(message, hint)
 
     def _tell(self, listing: Listing) -> None:
         names = listing.table.refs
@@ -171,12 +172,12 @@ class Mirror:
             self._objects = None
 
     def fetch_commit(self, name: str, commit: str) -> None:
-        """Bring one commit with its tree. Raises UpstreamFailed when it is not given, Refused when it is gone."""
+        """Bring one commit with its tree. Raises Moved when it is not given, Refused when it is gone."""
         table = self.refs()
         self._not_offline()
+        given = True
         with self._directory.lock():
-            self._load()
-            self._reopen()
+            self._load_state()
             if self._is_whole(commit):
                 return
             try:
@@ -185,24 +186,27 @@ class Mirror:
                 if name in table:
                     raise self._moved(name) from err
                 # Some hosts give only what a ref names; then the commit comes with everything else.
-                self._fetch_everything(sorted(table.tips()))
-        if not self._is_whole(commit):
-            if name in table:
-                raise self._moved(name)
-            hint = "the version's tag was moved or deleted after the version was first served"
-            raise errors.Refused(f"commit {commit} is gone from the repository", hint)
+                given = False
+                self._fetch_everything(_tips(table))
+            if self._is_whole(commit):
+                return
+        if given and self._offered:
+            raise Damaged(f"commit {commit} is not whole")  # the host believes that we have the rest
+        if name in table:
+            raise self._moved(name)
+        hint = "the version's tag was moved or deleted after the version was first served"
+        raise errors.Refused(f"commit {commit} is gone from the repository", hint)
 
-    def _moved(self, name: str) -> errors.HostUnreachable:
-        """The refs have changed since they were read: whoever asks again reads them anew."""
+    def _moved(self, name: str) -> Moved:
         self._directory.forget_refs()
-        return errors.HostUnreachable(f"the Git host does not have what {name} named a moment ago", "try again")
+        return Moved(f"the Git host does not have what {name or 'a ref'} named a moment ago", "try again")
 
     def _fetch_snapshot(self, wanted: str) -> None:
         state = self._state
         if state.complete:
             self._fetch_everything([wanted])
             return
-        known = state.shallow[-_MAX_HAVES:]
+        known = self._newest(state.shallow)
         got = self._fetch("objects", Wants([wanted], haves=known, shallow=known, depth=1))
         kept = [oid for oid in (*state.shallow, *got.shallow) if oid not in got.unshallow]
         self._save(replace(state, shallow=tuple(dict.fromkeys(kept))))
@@ -210,73 +214,115 @@ class Mirror:
     def _fetch_everything(self, tips: Sequence[str]) -> None:
         """All that the tips reach and is not here, trees and blobs included."""
         state = self._state
-        self._fetch("objects", Wants(tips, haves=state.complete[-_MAX_HAVES:]))
-        self._save(replace(state, complete=tuple(dict.fromkeys((*state.complete, *tips)))))
+        self._fetch("objects", Wants(tips, haves=self._newest(state.complete)))
+        self._save(replace(state, complete=_with(state.complete, tips)))
+
+    def _newest(self, known: Sequence[str]) -> list[str]:
+        """Those to offer, by their commits' time: new commits descend from the newest."""
+        late = [oid for oid in known[-_MAX_SORTED:] if oid in self.objects]
+        return sorted(late, key=self._time)[-_MAX_HAVES:]
+
+    def _time(self, oid: str) -> int:
+        kind, target = self.objects.peel(oid)
+        return (self.objects.commit(target).time or 0) if kind == COMMIT else 0
 
     def _is_whole(self, oid: str) -> bool:
         if oid not in self.objects:
             return False
         kind, target = self.objects.peel(oid)
-        return kind != 1 or self.objects.commit(target).tree in self.objects
+        return kind != COMMIT or self.objects.commit(target).tree in self.objects
 
     def fetch_history(self) -> None:
         """Bring every commit that HEAD, heads and tags reach; without trees where the host can leave them out."""
-        tips = sorted(self.refs().tips())
-        missing = [tip for tip in tips if tip not in {*self._state.history, *self._state.complete}]
-        if missing:
-            self._not_offline()
-        with self._directory.lock() if missing else contextlib.nullcontext():
-            self._load()
-            self._reopen()
-            state = self._state
-            missing = [tip for tip in tips if tip not in {*state.history, *state.complete}]
+        tips = _tips(self.refs())
+        if not self._lacking(tips):
+            return
+        self._not_offline()
+        with self._directory.lock():
+            self._load_state()
+            missing = self._lacking(tips)
             if not missing:
                 return
-            if self._conversation().filters and not state.complete:
-                self._fetch("history", Wants(missing, haves=state.history[-_MAX_HAVES:], filter="tree:0"))
-                self._save(replace(state, history=(*state.history, *missing)))
-            else:
-                self._fetch_everything(missing)
+            try:
+                self._fetch_tips(missing)
+            except NotGiven as err:
+                raise self._moved("") from err
+
+    def _lacking(self, tips: Sequence[str]) -> list[str]:
+        known = {*self._state.history, *self._state.complete}
+        return [tip for tip in tips if tip not in known]
+
+    def _fetch_tips(self, missing: Sequence[str]) -> None:
+        state = self._state
+        with self._asking() as talk:
+            filters = talk.filters
+        if state.complete or not filters:
+            self._fetch_everything(missing)
+            return
+        self._fetch("history", Wants(missing, haves=self._newest(state.history), filter="tree:0"))
+        self._save(replace(state, history=_with(state.history, missing)))
 
     # ---- the host
 
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Talk]:
+        """The conversation with the host; whatever goes wrong in it ends it. The lock is held."""
+        self._not_offline()
+        try:
+            yield self._conversation()
+        except errors.RepositoryNotFound as err:
+            self._end_talk()
+            raise self._judged(err) from err
+        except BaseException:
+            self._end_talk()
+            raise
+
     def _conversation(self) -> Talk:
-        if self._talk is None:
+        if self._talk is None and self._root.engine == "git":
+            git = GitEngine(self._root.url, self._guard, self._directory.scratch())
+            self._talk, self._hang_up = git, git.close
+        elif self._talk is None:
             connection = connect(self._root.url, self._guard)
             self._hang_up = connection.close
             self._talk = UploadPack(connection, self._guard.limits)
         return self._talk
 
+    def _end_talk(self) -> None:
+        hang_up, self._talk, self._hang_up = self._hang_up, None, None
+        if hang_up is not None:
+            hang_up()
+
+    def _judged(self, err: errors.RepositoryNotFound) -> errors.VCSProxyError:
+        """A host's word that there is no such repository, taken for what it is worth."""
+        if self._root.trust_not_found:
+            return err
+        name = self._root.origin or self._root.url
+        message = f"the host says that {name} does not exist; hosts say so too of what they do not want to show"
+        hint = "give the credential read access, or set trust_not_found = true if this host never hides repositories"
+        return errors.AccessDenied(message, hint)
+
     def _fetch(self, part: str, wanted: Wants) -> Fetched:
         """Fetch into one of the parts; the lock is held."""
         self._directory.make()
         self._directory.sweep(part)
-        talk = self._conversation()
-        ended = True
+        self._reopen()
+        self._offered = bool(wanted.haves)
+        note("fetch", _asked(wanted))
+        limits = self._guard.limits
+        landing = Landing(self._directory.packs(part), self._state.object_format, limits, self._base)
         try:
-            got = talk.fetch(wanted, lambda pieces: self._ingest(part, pieces))
-            ended = talk.version == 0
-            return got
+            with self._asking() as talk:
+                if talk.object_format != self._state.object_format:
+                    raise self._moved("")
+                got = talk.fetch(wanted, landing)
+        except NoBase as err:
+            raise Damaged(str(err)) from err  # the host believes that we have it
         finally:
             self._reopen()
-            if ended and self._hang_up is not None:
-                self._hang_up()
-                self._talk = self._hang_up = None
-
-    def _ingest(self, part: str, pieces: Iterator[bytes]) -> None:
-        """Write a pack as it arrives, with its index, and publish both; a pack without objects is none."""
-        packs = self._directory.packs(part)
-        new_pack, new_index = (os.path.join(packs, f"tmp-{os.getpid()}.{kind}") for kind in ("pack", "idx"))
-        with open(new_pack, "w+b") as pack, open(new_index, "wb") as index:
-            reader = Ingest(pack, self._state.object_format, self._guard.limits, self._base)
-            checksum = reader.read(pieces)
-            reader.write_index(index, checksum)
-        if not len(reader):
-            return
-        note("fetch", f"{len(reader)} objects in {os.stat(new_pack).st_size} bytes")
-        stem = os.path.join(packs, f"pack-{checksum.hex()}")
-        os.replace(new_pack, stem + ".pack")
-        os.replace(new_index, stem + ".idx")
+        if talk.version == 0:
+            self._end_talk()
+        self._directory.tidy(part, self._state.object_format)
+        return got
 
     def _base(self, name: bytes) -> tuple[int, bytes] | None:
         oid = name.hex()
@@ -286,9 +332,33 @@ class Mirror:
 
     def _load(self) -> None:
         """Read refs and state again."""
-        self._listing, self._state = self._directory.listing(), self._directory.state()
+        self._listing, self._state = self._directory.load()
+
+    def _load_state(self) -> None:
+        """Read the state again, and see the packs that others have brought; the refs of this job stay."""
+        self._state = self._directory.state()
+        self._reopen()
 
     def _save(self, state: State) -> None:
         self._state = state
         self._directory.save_state(state)
         self._reopen()
+
+
+def _tips(table: RefTable) -> list[str]:
+    """Every hash that a ref holds, once; tags first, HEAD last: the newest commits are on branches."""
+    by_kind = sorted(table.refs.items(), key=lambda item: (item[0] == HEAD, item[0].startswith(HEADS)))
+    return list(dict.fromkeys(ref.target for _, ref in reversed(by_kind)))[::-1]
+
+
+def _with(known: Sequence[str], tips: Sequence[str]) -> tuple[str, ...]:
+    """Both, each once, the tips last."""
+    new = frozenset(tips)
+    return (*(oid for oid in known if oid not in new), *tips)
+
+
+def _asked(wanted: Wants) -> str:
+    what = f"commit {wanted.wants[0][:12]}" if len(wanted.wants) == 1 else f"what {len(wanted.wants)} refs name"
+    how = "alone" if wanted.depth else "with all history" + (", without files" if wanted.filter else "")
+    known = f"; {len(wanted.haves)} commits are here already" if wanted.haves else ""
+    return f"the host is asked for {what} {how}{known}"

@@ -9,6 +9,7 @@ Source: gitformat-pack(5).
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import struct
@@ -20,6 +21,7 @@ from dulwich.errors import ApplyDeltaError
 from dulwich.pack import apply_delta
 
 OFS_DELTA, REF_DELTA = 6, 7
+_TYPES = {1: b"commit", 2: b"tree", 3: b"blob", 4: b"tag"}
 _MAGIC = b"\xfftOc\x00\x00\x00\x02"
 _NAMES = 8 + 1024  # where the hashes begin in an index
 _CACHE = 32 << 20
@@ -44,23 +46,16 @@ class _Pack:
         self.stem = stem
         self._size = hash_size
         self._index = _mapped(stem + ".idx")
-        self._data: mmap.mmap | None = None
+        self.data = _mapped(stem + ".pack")  # now: it may be joined with others, and removed, while we read
         if self._index[:8] != _MAGIC or len(self._index) < _NAMES + 2 * hash_size:
             raise Damaged(f"{os.path.basename(stem)}.idx is no index of version 2")
         self.count = _U32.unpack_from(self._index, _NAMES - 4)[0]
         if len(self._index) < _NAMES + self.count * (hash_size + 8) + 2 * hash_size:
             raise Damaged(f"{os.path.basename(stem)}.idx is cut")
 
-    @property
-    def data(self) -> mmap.mmap:
-        if self._data is None:
-            self._data = _mapped(self.stem + ".pack")
-        return self._data
-
     def close(self) -> None:
         self._index.close()
-        if self._data is not None:
-            self._data.close()
+        self.data.close()
 
     def name(self, at: int) -> bytes:
         start = _NAMES + at * self._size
@@ -85,8 +80,12 @@ class _Pack:
             return -1
         table = _NAMES + self.count * (self._size + 4)
         offset: int = _U32.unpack_from(self._index, table + 4 * at)[0]
-        if offset >> 31:
-            offset = _U64.unpack_from(self._index, table + 4 * self.count + 8 * (offset & 0x7FFFFFFF))[0]
+        return self._large(table + 4 * self.count + 8 * (offset & 0x7FFFFFFF)) if offset >> 31 else offset
+
+    def _large(self, at: int) -> int:
+        if at + 8 > len(self._index):
+            raise Damaged("an offset is not in its index")
+        offset: int = _U64.unpack_from(self._index, at)[0]
         return offset
 
 
@@ -103,7 +102,8 @@ class Packs:
 
     def __init__(self, directory: str, hash_size: int) -> None:
         self.hash_size = hash_size
-        self._packs = [_Pack(stem, hash_size) for stem in _stems(directory)]
+        self._new = hashlib.sha1 if hash_size == 20 else hashlib.sha256  # Git's own hash
+        self._packs = _opened(directory, hash_size)
         self._cache: OrderedDict[_Place, tuple[int, bytes]] = OrderedDict()
         self._cached = 0
 
@@ -128,7 +128,7 @@ class Packs:
     def read(self, oid: str) -> tuple[int, bytes] | None:
         """(type number, content), None if it is not here. Raises Damaged."""
         found = self._find(bytes.fromhex(oid))
-        return None if found is None else self._content(*found)
+        return None if found is None else self._checked(oid, *self._content(*found))
 
     def whole(self, oid: str) -> tuple[int, bytes, bytes] | None:
         """As `read`, with the raw deflate stream that gives the content, empty where the pack has a delta."""
@@ -138,11 +138,19 @@ class Packs:
         number, offset = found
         kind, size, at = self._header(number, offset)
         if kind in (OFS_DELTA, REF_DELTA):
-            return *self._content(number, offset), b""
+            return *self._checked(oid, *self._content(number, offset)), b""
         content, stream = _inflate(self._packs[number].data, at, size)
         # Two bytes of header and four of checksum make a zlib stream of a raw one, unless it needs a dictionary.
         raw = b"" if stream[1] & 0x20 else stream[2:-4]
-        return kind, content, raw
+        return *self._checked(oid, kind, content), raw
+
+    def _checked(self, oid: str, kind: int, content: bytes) -> tuple[int, bytes]:
+        """An object, if it has this hash: an index that is damaged leads to another one."""
+        digest = self._new(b"%s %d\0" % (_TYPES.get(kind, b""), len(content)))
+        digest.update(content)
+        if digest.hexdigest() != oid:
+            raise Damaged(f"object {oid} is not what its hash says")
+        return kind, content
 
     def _find(self, name: bytes) -> tuple[int, int] | None:
         if len(name) != self.hash_size:
@@ -166,6 +174,8 @@ class Packs:
                 at += 1
         except IndexError as err:
             raise Damaged("an offset lies outside its pack") from err
+        if shift > 67:
+            raise Damaged("an object's size makes no sense")
         return kind, size, at
 
     def _content(self, number: int, offset: int) -> tuple[int, bytes]:
@@ -206,14 +216,13 @@ class Packs:
 
     def _back(self, number: int, at: int) -> tuple[int, int]:
         """(distance to the base, position of the delta) of an offset delta."""
-        data = self._packs[number].data
-        byte = data[at]
-        back = byte & 0x7F
-        while byte & 0x80:
-            at += 1
-            byte = data[at]
+        data = self._packs[number].data[at : at + 10]
+        back = -1
+        for used, byte in enumerate(data, 1):
             back = (back + 1) << 7 | byte & 0x7F
-        return back, at + 1
+            if not byte & 0x80:
+                return back, at + used
+        raise Damaged("the distance to a delta's base makes no sense")
 
     def _keep(self, place: _Place, found: tuple[int, bytes]) -> None:
         if len(found[1]) > _CACHED:
@@ -224,6 +233,14 @@ class Packs:
             self._cached -= len(self._cache.popitem(last=False)[1][1])
 
 
+def _opened(directory: str, hash_size: int) -> list[_Pack]:
+    """All packs; looked for once more if some were joined, and removed, at this very moment."""
+    try:
+        return [_Pack(stem, hash_size) for stem in stems_of(directory)]
+    except FileNotFoundError:
+        return [_Pack(stem, hash_size) for stem in stems_of(directory)]
+
+
 def _applied(base: bytes, delta: bytes) -> bytes:
     try:
         made: list[bytes] = apply_delta(base, delta)
@@ -232,7 +249,7 @@ def _applied(base: bytes, delta: bytes) -> bytes:
     return b"".join(made)
 
 
-def _stems(directory: str) -> list[str]:
+def stems_of(directory: str) -> list[str]:
     """Packs with an index, the newest first."""
     try:
         with os.scandir(directory) as entries:

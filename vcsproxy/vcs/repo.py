@@ -188,10 +188,7 @@ class Repo:
             return self.objects.commit(oid)
         except MissingObject:
             self._source.fetch_history()
-        try:
-            return self.objects.commit(oid)
-        except MissingObject as err:
-            raise errors.UpstreamFailed(f"commit {oid} is missing from the repository's history") from err
+        return self.objects.commit(oid)
 
     def _reachable_commit(self, rev: str) -> str:
         """The commit that `rev` abbreviates, by its own hash or by that of an annotated tag, if a ref reaches it."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote, urljoin, urlsplit
 
 import urllib3
@@ -25,7 +26,8 @@ from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot, without_userinfo
 from vcsproxy.trace import note
 from vcsproxy.vcs.giturl import parse_url
 from vcsproxy.vcs.guard import Guard
-from vcsproxy.vcs.https import HttpClient, busy, denied, read_some
+from vcsproxy.vcs.https import HttpClient, read_some
+from vcsproxy.vcs.httpwords import busy, denied
 from vcsproxy.vcs.transport import connect
 from vcsproxy.vcs.wire import UploadPack
 
@@ -37,10 +39,9 @@ _SECONDS = 10.0  # for all pages of one path
 
 def resolve(target: Discover | Probe, hosts: Sequence[Host], limits: Limits, access: Sequence[Access] = ()) -> RepoRoot:
     """The repository of a module path. Raises NotFound when the network proves that there is none."""
-    guard = Guard(hosts, limits, access)
     if isinstance(target, Probe):
-        return _probe(target, guard)
-    client = HttpClient(guard)
+        return _probe(target, Guard(hosts, limits, access))
+    client = HttpClient(Guard(hosts, replace(limits, idle=min(limits.idle, _SECONDS)), access))
     try:
         return _Discovery(client, limits).root(target.path)
     finally:
@@ -133,7 +134,7 @@ class _Discovery:
                 strange = strange or not _same_origin(before, url)
                 continue
             self._check_trouble(response, url, access)
-            return response.status, read_some(response, self._limits.page, urlsplit(url).hostname or "")
+            return response.status, read_some(response, self._limits.page, urlsplit(url).hostname or "", self._until)
         raise errors.NotFound(f"{start}: stopped after {_MAX_REQUESTS} redirects")
 
     def _unless_down(self, status: int, absent: errors.NotFound) -> errors.VCSProxyError:

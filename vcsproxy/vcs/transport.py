@@ -18,7 +18,8 @@ from vcsproxy.build.job import Access
 from vcsproxy.trace import note
 from vcsproxy.vcs.giturl import GitUrl, parse_url
 from vcsproxy.vcs.guard import Guard
-from vcsproxy.vcs.https import HttpClient, busy, denied, explain
+from vcsproxy.vcs.https import HttpClient
+from vcsproxy.vcs.httpwords import busy, denied, explain
 from vcsproxy.vcs.ssh import SshConnection
 from vcsproxy.vcs.wire import Connection
 
@@ -62,7 +63,7 @@ class HttpConnection:
             response = self._client.send("GET", self._base + tail, self._headers, access=self._access)
             if response.status == 200:
                 return response
-            note("host", f"{self._host} answered HTTP {response.status}")
+            note("host", f"{self._host} answered HTTP {response.status} for the list of refs")
             response.close()
             if response.status not in (301, 302, 303, 307, 308):
                 raise self._failure(response)
@@ -83,13 +84,18 @@ class HttpConnection:
         self._base = target[: -len(tail)]
 
     def _failure(self, response: urllib3.BaseHTTPResponse) -> errors.VCSProxyError:
-        """Hosts hide private repositories; as for go, the repository's own page decides whether it is absent."""
+        """Hosts hide private repositories; as for go, the repository's own page decides whether it is absent.
+
+        DIFFERS: a host that refuses our credential is not asked for its page, which it shows to nobody else either.
+        """
         status = response.status
         patience = busy(response, self._host)
         if patience is not None:
             return patience
-        if status in (404, 410) or (status < 500 and self._page_is_gone()):
-            return errors.RepositoryNotFound(f"repository {self._base} not found", "is it private, or has it moved?")
+        refused = status in (401, 403) and self._access is not None
+        if status in (404, 410) or (not refused and self._page_is_gone()):
+            hint = f"may {self._access.name} read it?" if self._access else "is it private, or has it moved?"
+            return errors.RepositoryNotFound(f"repository {self._base} not found", hint)
         return self._trouble(status)
 
     def _trouble(self, status: int) -> errors.VCSProxyError:
@@ -101,20 +107,21 @@ class HttpConnection:
         return errors.UpstreamFailed(message, "is this the URL of a Git repository?")
 
     def _page_is_gone(self) -> bool:
-        """A private repository's page may be gone for strangers only, so it is asked with the same credential."""
         access = self._client.credential(self._base)
         response = self._client.send("GET", self._base, {"User-Agent": _USER_AGENT}, access=access)
         response.close()
+        note("host", f"{self._host} answered HTTP {response.status} for the repository's page")
         return response.status in (404, 410)
 
     def command(self, body: bytes) -> Callable[[int], bytes]:
         kind = "application/x-git-upload-pack"
         headers = {**self._headers, "Content-Type": kind + "-request", "Accept": kind + "-result"}
-        access = self._client.credential(self._base + "/git-upload-pack")
+        access = self._access = self._client.credential(self._base + "/git-upload-pack")
         response = self._client.send("POST", self._base + "/git-upload-pack", headers, body, access=access)
         if response.status == 200 and response.headers.get("Content-Type") == kind + "-result":
             return _reading(response, self._host)
         response.close()
+        note("host", f"{self._host} answered HTTP {response.status} to a fetch")
         patience = busy(response, self._host)
         if patience is not None:
             raise patience
@@ -130,7 +137,7 @@ def _reading(response: urllib3.BaseHTTPResponse, host: str) -> Callable[[int], b
         except urllib3.exceptions.HTTPError as err:
             raise explain(err, host) from err
         except OSError as err:
-            raise errors.HostUnreachable(f"the connection to {host} broke: {err}", "try again") from err
+            raise errors.HostUnreachable(f"the connection to {host} broke: {err.strerror or err}", "try again") from err
 
     return read
 

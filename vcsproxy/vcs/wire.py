@@ -46,6 +46,13 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
+class Landing(Protocol):
+    """Where a pack goes."""
+
+    def stream(self, pieces: Iterator[bytes]) -> None:
+        """Take the bytes of a pack as they arrive; called once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wants:
     """What to fetch: hashes wanted, hashes had whole, commits had without their parents; depth 0 is all of history."""
@@ -138,10 +145,10 @@ class UploadPack:
 
     # ---- packs
 
-    def fetch(self, wanted: Wants, receive: Callable[[Iterator[bytes]], None]) -> Fetched:
-        """Fetch a pack; `receive` is called once with its bytes as they arrive. Raises NotGiven as well."""
+    def fetch(self, wanted: Wants, landing: Landing) -> Fetched:
+        """Fetch a pack. Raises NotGiven as well."""
         try:
-            return self._fetch(wanted, receive)
+            return self._fetch(wanted, landing.stream)
         except HostSays as err:
             if _NOT_GIVEN.search(err.message):
                 raise NotGiven(err.message, err.hint) from err

@@ -131,9 +131,7 @@ def test_no_url_asks_for_another_host(url: str) -> None:
         asked = gitcredential.question(url)
     except ValueError:
         return
-    assert asked.count(b"host=") == asked.count(b"\nhost=h.test\n") + asked.count(b"%0ahost=") + asked.count(
-        b"ahost=evil"
-    )
+    assert b"\nhost=h.test\n" in asked
     assert b"\nhost=evil" not in asked
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -311,7 +312,39 @@ def test_user_information_is_dropped(url: str, plain: str) -> None:
     ],
 )
 def test_code_root(path: str, repo: RepoRoot, want: tuple[str, str, str, str]) -> None:
-    assert code_root(path, repo) == CodeRoot(path, repo.root, *want)
+    tag_prefix = want[0] + "/" if want[0] else ""
+    assert code_root(path, repo) == CodeRoot(path, repo.root, *want, tag_prefix)
+
+
+@pytest.mark.parametrize(
+    ("path", "subdir", "tag_prefix", "code_dir", "wanted"),
+    [
+        ("a.com/p", "go", None, "go", "go/"),
+        ("a.com/p/x", "go", None, "go/x", "go/x/"),
+        ("a.com/p/x/v2", "go", None, "go/x", "go/x/"),
+        ("a.com/p", "go", "", "go", ""),
+        ("a.com/p/x", "go", "", "go/x", "x/"),
+        ("a.com/p", "", "release-", "", "release-"),
+        ("a.com/p/x", "", "release-", "x", "release-x/"),
+    ],
+)
+def test_a_configured_directory_comes_first_and_its_tags_are_called_as_the_source_says(
+    path: str, subdir: str, tag_prefix: str | None, code_dir: str, wanted: str
+) -> None:
+    found = SourceRule("a.com/p", "https://g.test/p", subdir=subdir, tag_prefix=tag_prefix).match(path)
+    assert found is not None
+    code = code_root(path, found)
+    assert (code.code_dir, code.tag_prefix) == (code_dir, wanted)
+
+
+def test_a_private_source_claims_what_lies_below_its_literal_beginning() -> None:
+    rule = SourceRule("git.corp.example/{team}/{repo}", "https://g.test/{team}/{repo}", private=True)
+    assert rule.claims("git.corp.example/team")
+    assert not rule.claims("corp.example/team")
+    assert not replace(rule, private=False).claims("git.corp.example/team")
+    with pytest.raises(NotFound, match="private source"):
+        static_root("git.corp.example/team", [rule])
+    assert isinstance(static_root("git.corp.example/a/b/c", [rule]), RepoRoot)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_T9_the_address_that_was_judged_is_the_one_dialled(
     assert guard.pin("rebind.test", port_of(listener)) == ("192.88.98.1", port_of(listener))
     assert resolver.calls == 1
     resolver.calls = 0
-    with pytest.raises(errors.HostUnreachable, match="cannot connect to rebind.test"):
+    with pytest.raises(errors.HostUnreachable, match=r"cannot connect to rebind\.test"):
         guard.dial("rebind.test", port_of(listener))
     assert resolver.calls == 1
     assert untouched(listener)

@@ -24,7 +24,8 @@ from vcsproxy.build.job import Access, Call, Host, Limits
 from vcsproxy.secret import Secret
 from vcsproxy.trace import Trace, tracing
 from vcsproxy.vcs.guard import Guard
-from vcsproxy.vcs.https import HttpClient, busy, call, denied, read_some
+from vcsproxy.vcs.https import HttpClient, call, read_some
+from vcsproxy.vcs.httpwords import busy, denied
 
 LIMITS = Limits(connect=2.0, idle=2.0)
 CANARY = "canary-s3cret-päss"
@@ -96,9 +97,11 @@ def test_client_certificate(password: str, authority: Authority, tmp_path: Path)
     with GitHost(tmp_path, authority.server_context("git.test", clients=True), dict(PAGE)).running() as host:
         rule = replace(named(host, authority), client_cert=pem, client_key_password=Secret(password))
         assert get("https://git.test/page", rule) == (200, b"hello")
-        with pytest.raises(errors.AccessDenied, match="certificate required") as caught:
+        # Whether its alert arrives before our request meets a closed connection is up to the network.
+        with pytest.raises((errors.AccessDenied, errors.HostUnreachable), match=r"git\.test (failed|broke)") as caught:
             get("https://git.test/page", named(host, authority))
-        assert "client_cert" in caught.value.hint
+        assert "client_cert" in caught.value.hint or isinstance(caught.value, errors.HostUnreachable)
+        assert len(host.requests) == 1
 
 
 def test_a_client_key_that_cannot_be_read(host: GitHost, authority: Authority) -> None:
@@ -291,6 +294,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 BROKEN = {
     "nothing": (b"", errors.HostUnreachable),
     "half a head": (HEAD, errors.HostUnreachable),
+    "half a field": (HEAD + b"Content-Len", errors.HostUnreachable),
     "half a body": (HEAD + b"Content-Length: 10\r\n\r\nhalf", errors.HostUnreachable),
     "half a chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nff\r\nhalf", errors.HostUnreachable),
     "another protocol": (b"SSH-2.0-OpenSSH_9.2 canary\r\n", errors.UpstreamFailed),
@@ -302,12 +306,8 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_broken_answers(kind: str) -> None:
     data, expected = BROKEN[kind]
-    with answering(lambda sock: sock.sendall(data)) as url:
-        if kind == "half a head":
-            assert get(url, Host("127.0.0.1")) == (200, b"")  # a head may end with the connection
-            return
-        with pytest.raises(errors.UpstreamFailed) as caught:
-            get(url, Host("127.0.0.1"))
+    with answering(lambda sock: sock.sendall(data)) as url, pytest.raises(errors.UpstreamFailed) as caught:
+        get(url, Host("127.0.0.1"))
     assert type(caught.value) is expected
     assert "canary" not in str(caught.value)
 
