@@ -96,7 +96,7 @@ class Live:
         self._service.configure(wiring(settings, hosts, keyring))
         self.forget()
         if old is not None:
-            await old.close()
+            await old.close(linger=self._workers.limits.wall)  # jobs that run have its agents
 
     async def reload(self, why: str, read: ReadSettings) -> bool:
         """Use what `read` gives; whether that could be done."""
@@ -142,7 +142,7 @@ def wiring(settings: Settings, hosts: tuple[Host, ...], keyring: Keyring) -> Wir
         sources=tuple(source.rule() for source in settings.source),
         hosts=hosts,
         credentials=keyring,
-        credential_urls=tuple(credential.url for credential in settings.credential if credential.url),
+        credential_urls=tuple(url for credential in settings.credential for url in credential.urls),
         allow=settings.modules.allow,
         deny=settings.modules.deny,
         private=settings.modules.private,

@@ -91,7 +91,7 @@ def server(repos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
         )
         config += "".join(
             f'[[host]]\nname = "{name.removeprefix("broken/")}.broken.test"\nconnect = "{broken.address}"\ninsecure = true\n'
-            for name in TROUBLE
+            for name in [*TROUBLE, "broken/r404-p404"]
             if name.startswith("broken/")
         )
         with serving(tmp_path_factory.mktemp("server"), config) as running:

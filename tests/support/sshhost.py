@@ -10,9 +10,11 @@ import contextlib
 import os
 import shlex
 import shutil
+import socket as socketlib
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +44,9 @@ def agent(*keys: asyncssh.SSHKey) -> Iterator[str]:
     environment = {"PATH": os.environ["PATH"], "SSH_AUTH_SOCK": socket}
     process = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL, env=environment)
     try:
-        while not os.path.exists(socket):
+        while not _answers(socket):
             assert process.poll() is None, "ssh-agent did not start"
+            time.sleep(0.01)
         for key in keys:
             private = key.export_private_key("openssh")
             subprocess.run(["ssh-add", "-q", "-"], input=private, env=environment, check=True, capture_output=True)
@@ -52,6 +55,12 @@ def agent(*keys: asyncssh.SSHKey) -> Iterator[str]:
         process.terminate()
         process.wait()
         shutil.rmtree(directory)
+
+
+def _answers(name: str) -> bool:
+    """Whether somebody listens on a unix socket; its name is there a moment earlier."""
+    with socketlib.socket(socketlib.AF_UNIX) as client:
+        return client.connect_ex(name) == 0
 
 
 @dataclass
@@ -73,6 +82,7 @@ class SshHost:
     port: int = 0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _acceptor: Any = None
+    _connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
 
     def count(self, text: str) -> int:
         """How many notes so far begin with `text`."""
@@ -114,6 +124,9 @@ class SshHost:
 
     async def _stop(self) -> None:
         self._acceptor.close()
+        for connection in self._connections:
+            connection.abort()
+            await connection.wait_closed()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -171,6 +184,7 @@ class _Server(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        self._host._connections.append(conn)
 
     def begin_auth(self, username: str) -> bool:
         self._host.log.append(f"login {username}")

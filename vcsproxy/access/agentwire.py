@@ -47,6 +47,25 @@ class Key:
         return cls(private, b64decode(line.split(b" ")[1]), line.decode())
 
 
+def public_lines(text: str) -> tuple[str, ...]:
+    """The keys in a file of public keys, one line each, without comments. Raises ValueError with the line's number."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or line.lstrip().startswith("#"):
+            continue
+        try:
+            name, _ = _take(b64decode(words[1], validate=True))
+        except (IndexError, ValueError):
+            name = None
+        if name != words[0].encode():
+            raise ValueError(f"line {number} is not a public key such as ssh-ed25519 AAAA...")
+        found.append(f"{words[0]} {words[1]}")
+    if not found:
+        raise ValueError("there is no public key in it")
+    return tuple(found)
+
+
 def answer(message: bytes, key: Key) -> bytes:
     """The agent's answer to the body of one message; FAILURE for whatever is not understood."""
     kind = message[0] if message else 0

@@ -433,9 +433,7 @@ def code_root(path: str, repo: RepoRoot) -> CodeRoot:
         raise NotFound(f"repository rooted at {repo.root} cannot contain module {path}")
     below = code_dir = prefix[len(repo.root) :].strip("/")
     if repo.subdir:
-        # A go-import page's subdir comes last, as Go has it; a configured one is where the root's own directory is.
-        parts = (repo.subdir, code_dir) if repo.source else (code_dir, repo.subdir)
-        code_dir = _clean("/".join(filter(None, parts)))
+        code_dir = _clean(f"{code_dir}/{repo.subdir}" if code_dir else repo.subdir)
     if repo.tag_prefix is None:
         tag_prefix = code_dir + "/" if code_dir else ""
     else:

