@@ -74,30 +74,29 @@ def _value(line: int, word: str, value: str) -> str:
 
 def _words(text: str) -> Words:
     """(line number, word) of everything that is neither a comment nor a macro."""
-    in_macro = False
+    in_macro = is_value = False
     for number, line in enumerate(text.split("\n"), 1):
         if in_macro:
             in_macro = bool(line.strip())
         elif not line.lstrip().startswith("#"):
-            for word, quoted in _of_line(number, line):
-                if word == "macdef" and not quoted:
+            for word in _of_line(number, line):
+                if word == "macdef" and not is_value:
                     in_macro = True  # until an empty line
                     break
+                is_value = not is_value and word in ("machine", *_VALUES)
                 yield number, word
 
 
-def _of_line(number: int, line: str) -> Iterator[tuple[str, bool]]:
-    """Each word, and whether it was in quotation marks."""
-    at = _end(_SPACE, line, 0)
+def _of_line(number: int, line: str) -> Iterator[str]:
+    at = _end_of_space(line, 0)
     while at < len(line):
         found = _WORD.match(line, at)
         if found is None:
             raise ValueError(f"line {number}: a quotation mark is not closed, or something touches it")
-        quoted = found[1] is not None
-        yield (re.sub(r"\\(.)", r"\1", found[1]) if quoted else found[2]), quoted
-        at = _end(_SPACE, line, found.end())
+        yield found[2] if found[1] is None else re.sub(r"\\(.)", r"\1", found[1])
+        at = _end_of_space(line, found.end())
 
 
-def _end(pattern: re.Pattern[str], line: str, at: int) -> int:
-    found = pattern.match(line, at)
+def _end_of_space(line: str, at: int) -> int:
+    found = _SPACE.match(line, at)
     return found.end() if found else at

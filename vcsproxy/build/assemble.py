@@ -1,6 +1,8 @@
 """The zip of one module version, from Git objects to a file: choose the files, convert them, hash while writing.
 
-Names are decided first, contents are read once, one blob at a time, so memory holds one file and never a tree.
+Names are decided first, contents are read once, one blob at a time, so memory holds one file and never a tree. A blob
+that is not converted goes into the zip as the very deflate stream that the pack has of it, if it has one: compressing
+costs more than all the rest.
 
 Source: cmd/go/internal/modfetch/coderepo.go (Zip), golang.org/x/mod/zip (Create); `git archive` for contents.
 """
@@ -72,9 +74,12 @@ class Assembly:
         writer = zipwriter.ZipWriter(out, module_path, version)
         room = modzip.MAX_ZIP_FILE
         for fact in checked.valid:
-            content = self._content(sources[fact.path])
+            content, stream = self._content_and_stream(sources[fact.path])
             room = _bookkeep(fact.path, len(content), room)
-            writer.add(fact.path, content)
+            if stream and len(stream) < len(content):  # a pack may store what could be smaller
+                writer.add_whole(fact.path, content, stream)
+            else:
+                writer.add(fact.path, content)
         size = modzip.MAX_ZIP_FILE - room
         note("files", f"in the zip: {len(checked.valid)} files, {size} bytes")
         return Zipped(writer.close(), len(checked.omitted))
@@ -104,10 +109,15 @@ class Assembly:
         return gover.lang(parsed.go) if parsed.go else ""
 
     def _content(self, source: _Source) -> bytes:
-        blob = self._repo.objects.blob(source.entry.oid)
+        return self._content_and_stream(source)[0]
+
+    def _content_and_stream(self, source: _Source) -> tuple[bytes, bytes]:
+        """(what the file has in the zip, the pack's own deflate stream of just that; empty if there is none)."""
+        blob, stream = self._repo.objects.blob_with_stream(source.entry.oid)
         if source.path is None or source.entry.is_symlink:
-            return blob
-        return convert_to_working_tree(self._attributes.lookup(source.path), blob, source.entry.oid)
+            return blob, stream
+        content = convert_to_working_tree(self._attributes.lookup(source.path), blob, source.entry.oid)
+        return content, stream if content is blob or content == blob else b""
 
 
 def _bookkeep(name: str, size: int, room: int) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import BinaryIO
 
-from vcsproxy.errors import Corrupt, NotFound
+from vcsproxy.errors import NotFound
 from vcsproxy.mod import dirhash, module
 
 _LOCAL = struct.Struct("<I5H3I2H")
@@ -75,12 +75,12 @@ class ZipWriter:
         compressed += self._write(deflate.flush())
         self._end(_Written(name, flags, crc, compressed, size, offset, digest.hexdigest()))
 
-    def add_raw(self, path: str, deflated: bytes, crc32: int, size: int) -> None:
-        """Write a file that is already a raw deflate stream. Raises Corrupt when it is not what crc32 and size say."""
-        digest = _inflated_sha256(deflated, crc32, size)
+    def add_whole(self, path: str, content: bytes, deflated: bytes) -> None:
+        """Write a file with the raw deflate stream that gave `content`, which the caller has seen."""
         name, flags, offset = self._begin(path)
         self._write(deflated)
-        self._end(_Written(name, flags, crc32, len(deflated), size, offset, digest))
+        digest = sha256(content).hexdigest()
+        self._end(_Written(name, flags, zlib.crc32(content), len(deflated), len(content), offset, digest))
 
     def close(self) -> str:
         """Write the directory of the zip; the h1 of what was added."""
@@ -121,24 +121,6 @@ class ZipWriter:
 def _pieces(content: bytes) -> Iterator[memoryview]:
     view = memoryview(content)
     return (view[at : at + _CHUNK] for at in range(0, len(view), _CHUNK))
-
-
-def _inflated_sha256(deflated: bytes, crc32: int, size: int) -> str:
-    """The SHA-256 of the contents; reads no more than size says, whatever the stream would give."""
-    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    digest, crc, room, rest = sha256(), 0, size, deflated
-    try:
-        while not inflate.eof and room >= 0:
-            chunk = inflate.decompress(rest, min(_CHUNK, room + 1))
-            digest.update(chunk)
-            crc, room, rest = zlib.crc32(chunk, crc), room - len(chunk), inflate.unconsumed_tail
-            if not chunk and not rest:
-                break
-    except zlib.error as err:
-        raise Corrupt(f"deflate stream cannot be read: {err}") from err
-    if not inflate.eof or inflate.unused_data or room != 0 or crc != crc32:
-        raise Corrupt("deflate stream is not what its size and CRC say")
-    return digest.hexdigest()
 
 
 def _central_header(entry: _Written) -> bytes:

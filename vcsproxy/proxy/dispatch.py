@@ -130,7 +130,7 @@ class Dispatch:
         trace.note("rule", f"no source matches {path}; {how}")
         wiring.check_private(path, host_of(where))
         limits = replace(self._workers.limits, wall=min(self._workers.limits.wall, _LOCATE_WALL))
-        access = await wiring.credentials.for_page(where)
+        access = (*await wiring.credentials.for_page(where), *await wiring.credentials.for_way(where))
         job = replace(self._job(wiring, Op.LOCATE, path, target), access=access, limits=limits)
         answer = await self._at_host(wiring, where, lambda: self._run(job, trace))
         if not isinstance(answer, Located):
@@ -172,25 +172,25 @@ class Dispatch:
             renewed = await self._renewed(wiring, root, access)
             if renewed is None:
                 raise
-        trace.note("credential", f"{renewed[0].name} was renewed and is tried once more")
+        trace.note("credential", "it was renewed and is tried once more")
         return await self._at_host(wiring, root.url, lambda: self._run(replace(job, access=renewed), trace))
 
     async def _access(self, wiring: Wiring, root: RepoRoot, trace: Trace) -> tuple[Access, ...]:
         access = await wiring.credentials.for_url(root.url, root.credential)
         if access is None:
             trace.note("credential", f"none is configured for {root.origin or root.url}")
-            return ()
-        trace.note("credential", f"{access.name} goes to {access.url}")
-        return (access,)
+        else:
+            trace.note("credential", f"{access.name} goes to {access.url}")
+        way = await wiring.credentials.for_way(root.url)
+        return (*([access] if access is not None else []), *way)
 
     async def _renewed(self, wiring: Wiring, root: RepoRoot, access: tuple[Access, ...]) -> tuple[Access, ...] | None:
         """Another secret for the same credential, if the one refused was no longer the newest."""
         for each in access:
             wiring.credentials.denied(each)
-            again = await wiring.credentials.for_url(root.url, root.credential)
-            if again is not None and again.secret != each.secret:
-                return (again,)
-        return None
+        again = await self._access(wiring, root, Trace())
+        changed = any(new.secret != old.secret for new, old in zip(again, access, strict=False))
+        return again if changed else None
 
     async def _at_host(self, wiring: Wiring, url: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do work that asks the host of a URL, once more if the connection failed."""

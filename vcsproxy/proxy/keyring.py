@@ -34,6 +34,7 @@ class Keyring:
         clock: Clock = time.monotonic, now: Clock = time.time,
     ) -> None:  # fmt: skip
         self._credentials = {credential.name: credential for credential in credentials}
+        self._hosts = {host.name: host for host in hosts}
         self._insecure = frozenset(host.name for host in hosts if host.insecure)
         self._opener = Opener(call, self._insecure, clock, now)
         self._holders: dict[str, Holder] = {}
@@ -120,6 +121,20 @@ class Keyring:
             else:
                 found += [replace(access, url=prefix)] if access is not None else []
         return tuple(found)
+
+    async def for_way(self, url: str) -> tuple[Access, ...]:
+        """What goes to the proxy or the SSH jump host through which a URL's host is reached. Raises as `for_url`."""
+        try:
+            where = Prefix.parse(url)
+        except ValueError:
+            return ()
+        host = self._hosts.get(where.host, Host(where.host))
+        if where.scheme == "ssh":
+            through = f"ssh://{host.jump}/" if host.jump else ""
+        else:
+            through = f"https://{host.proxy.partition('://')[2].rstrip('/')}/" if host.proxy else ""
+        access = await self.for_url(through)
+        return (access,) if access is not None else ()
 
     def _may_be_sent(self, url: str) -> bool:
         try:

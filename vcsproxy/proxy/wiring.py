@@ -29,6 +29,10 @@ class Credentials(Protocol):
         """Every credential of the origin of a go-import page."""
         ...
 
+    async def for_way(self, url: str) -> tuple[Access, ...]:
+        """What goes to the proxy or the jump host through which a URL's host is reached."""
+        ...
+
     def denied(self, access: Access) -> None:
         """The host refused it: renew what can be renewed."""
         ...
@@ -41,6 +45,9 @@ class NoCredentials:
         return None
 
     async def for_page(self, url: str) -> tuple[Access, ...]:
+        return ()
+
+    async def for_way(self, url: str) -> tuple[Access, ...]:
         return ()
 
     def denied(self, access: Access) -> None:
@@ -71,7 +78,8 @@ class Wiring:
     def all_hosts(self) -> tuple[Host, ...]:
         """The listed hosts, and those that sources and credentials name outright, as good as listed."""
         listed = {host.name for host in self.hosts}
-        urls = [*(rule.url for rule in self.sources), *self.credential_urls]
+        jumps = (f"ssh://{host.jump}" for host in self.hosts if host.jump)
+        urls = [*(rule.url for rule in self.sources), *self.credential_urls, *jumps]
         more = sorted({name for name in map(host_of, urls) if name and name not in listed})
         return (*self.hosts, *(Host(name, known_hosts=str(self.known_hosts or "")) for name in more))
 

@@ -28,8 +28,10 @@ from vcsproxy.vcs.giturl import parse_url
 from vcsproxy.vcs.guard import Guard, Meter
 from vcsproxy.vcs.landing import Landing
 from vcsproxy.vcs.refs import RefTable
+from vcsproxy.vcs.transport import HttpConnection
 from vcsproxy.vcs.wire import Fetched, Wants, hash_of
 
+_UNCLEAR = (errors.AccessDenied, errors.RepositoryNotFound, errors.HostBusy)
 _FETCH = (
     "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance",
     "--no-show-forced-updates", "--no-write-commit-graph", "--update-shallow", "--stdin",
@@ -52,18 +54,18 @@ class GitEngine:
     version = 2  # every command is a conversation of its own, whatever git and the host agree on
     filters = True  # a host that cannot leave objects out sends all of them
 
-    def __init__(self, url: str, guard: Guard, scratch: str) -> None:
+    def __init__(self, url: str, guard: Guard, scratch: str, object_format: str) -> None:
         known = gitprocess.version(gitprocess.executable())
-        where = parse_url(url)
-        note("host", f"git {known[0]}.{known[1]} speaks to {where.host}")
+        self._url = parse_url(url)
+        note("host", f"git {known[0]}.{known[1]} speaks to {self._url.host}")
         self._guard, self._limits = guard, guard.limits
         self._scratch = scratch
-        self.object_format = "sha1"
+        self.object_format = object_format  # as it was when the refs were last read
         shutil.rmtree(scratch, ignore_errors=True)
         for part in ("", "refs", "objects", "objects/info"):
             os.mkdir(os.path.join(scratch, part), 0o700)
         self._write("HEAD", "ref: refs/heads/none\n")
-        self._road = Road(where, guard, scratch, known)
+        self._road = Road(self._url, guard, scratch, known)
 
     def close(self) -> None:
         self._road.close()
@@ -142,7 +144,21 @@ class GitEngine:
         variables = {"GIT_DIR": self._scratch, "HOME": self._scratch, **_VARIABLES, **self._road.variables}
         ended = gitprocess.run(arguments, variables, self._scratch, take=take, stdin=stdin, largest_file=largest_file)
         if ended.status:
-            raise gitwords.meaning(ended.said, self._road, self._limits)
+            raise self._failure(ended.said)
+
+    def _failure(self, said: str) -> errors.VCSProxyError:
+        """What git's words mean. Of denial and absence they tell little, so that our own client asks about those."""
+        err = gitwords.meaning(said, self._road, self._limits)
+        if self._url.scheme == "ssh" or not isinstance(err, _UNCLEAR):
+            return err
+        connection = HttpConnection(self._url, self._guard)
+        try:
+            connection.advertisement()
+        except errors.VCSProxyError as better:
+            return better
+        finally:
+            connection.close()
+        return err
 
     @contextlib.contextmanager
     def _lines(self, name: str, lines: Sequence[str]) -> Iterator[BinaryIO]:

@@ -79,12 +79,13 @@ class Road:
         client.check_plain(url.scheme, url.host)
         self.access = client.credential(self.url)
         if rule is not None and rule.proxy:
-            origin, proxy, resolve = f"{url.scheme}://{url.host}{port}", *self._proxy(rule.proxy)
+            origin = f"{url.scheme}://{url.host}{port}"
+            proxy, resolve, proxy_ca = self._proxy(rule.proxy)
         else:
             origin, resolve = self._pinned(url.scheme, url.host, url.port or PORTS[url.scheme])
-            proxy = ""
+            proxy = proxy_ca = ""
         self.place = origin + path
-        self.sections.append(gitconfig.http(rule, resolve, proxy, self._guard.limits.idle))
+        self.sections.append(gitconfig.http(rule, resolve, proxy, proxy_ca, self._guard.limits.idle))
         self._tell(origin, rule, known)
 
     def _pinned(self, scheme: str, host: str, port: int) -> tuple[str, str]:
@@ -98,15 +99,16 @@ class Road:
         shown = "" if there == PORTS[scheme] else f":{there}"
         return f"{scheme}://{host}{shown}", f"{host}:{there}:{literal}"
 
-    def _proxy(self, proxy: str) -> tuple[str, str]:
-        """As `_pinned`, for a proxy; with its credential, as our own connections have it."""
+    def _proxy(self, proxy: str) -> tuple[str, str, str]:
+        """As `_pinned`, for a proxy, and its authorities; git is told its credential as our own connections are."""
         parts = urlsplit(proxy)
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
         origin, resolve = self._pinned(parts.scheme, host, port)
         access = self._guard.access(f"https://{host}:{port}/")
         if access is not None and access.kind == "basic":
             self._pipe(origin, answer(access))
-        return origin, resolve
+        rule = self._guard.host(host)
+        return origin, resolve, rule.ca if rule else ""
 
     def _tell(self, origin: str, rule: Host | None, known: tuple[int, int]) -> None:
         """Let git ask us, and only about this host, who we are."""

@@ -87,6 +87,14 @@ def _status(found: re.Match[str], spoken: _Spoken) -> errors.VCSProxyError:
     return errors.UpstreamFailed(message, "is this the URL of a Git repository?")
 
 
+def _proxy(found: re.Match[str], spoken: _Spoken) -> errors.VCSProxyError:
+    status = int(found[1] or found[2])
+    message = f"the proxy for {spoken.to.host} answered HTTP {status}"
+    if status in (403, 407):
+        return errors.AccessDenied(message, "let its operator check what this server may ask of it")
+    return errors.HostUnreachable(message, "is the host up, and may the proxy reach it?")
+
+
 def _silent(found: re.Match[str], spoken: _Spoken) -> errors.VCSProxyError:
     hint = "try again; the server's operator can raise limits.idle"
     return errors.HostSilent(f"{spoken.to.host} stopped answering", hint)
@@ -143,6 +151,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
         (r"(?:upload-pack: )?not our ref \w*|.*unadvertised object \w*|want \w+ not valid", _not_given),
         (r"could not read (?:Username|Password) for|terminal prompts disabled", _denied),
         (r"Authentication failed for", _denied),
+        (r"HTTP code (\d{3}) from proxy|(?:response|status) (\d{3}).*CONNECT", _proxy),
         (r"(?:RPC failed; HTTP|requested URL returned error:) (\d{3})", _status),
         (r"repository '[^']*' not found", _absent),
         (r"Operation too slow|Operation timed out|Connection timed out after", _silent),

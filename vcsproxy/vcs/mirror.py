@@ -279,7 +279,7 @@ class Mirror:
 
     def _conversation(self) -> Talk:
         if self._talk is None and self._root.engine == "git":
-            git = GitEngine(self._root.url, self._guard, self._directory.scratch())
+            git = GitEngine(self._root.url, self._guard, self._directory.scratch(), self._state.object_format)
             self._talk, self._hang_up = git, git.close
         elif self._talk is None:
             connection = connect(self._root.url, self._guard)

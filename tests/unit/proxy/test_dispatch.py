@@ -54,6 +54,9 @@ class Ring:
     async def for_page(self, url: str) -> tuple[Access, ...]:
         return tuple(each for each in self.access if url.startswith(each.url))
 
+    async def for_way(self, url: str) -> tuple[Access, ...]:
+        return tuple(each for each in self.access if each.name == "way")
+
     def denied(self, access: Access) -> None:
         self.refused.append(access.name)
         if self.renewals:
@@ -243,3 +246,12 @@ async def test_a_call_goes_through_a_worker_with_the_hosts_of_the_configuration(
     to = dispatch(script, hosts=(Host("api.test", ca="/ca.pem"),))
     assert (await to.call(Call("POST", "https://api.test/x", Secret("jwt-secret")))).status == 200
     assert Host("api.test", ca="/ca.pem") in script.tasks[0].hosts
+
+
+async def test_what_goes_to_a_jump_host_or_proxy_goes_along() -> None:
+    way = Access("way", "ssh://jump.test:2222", "agent", agent="/b")
+    script = Script(lambda _: LISTED)
+    to = dispatch(script, credentials=Ring(TOKEN, way), hosts=(Host("git.test", jump="me@jump.test:2222"),))
+    await ask(to)
+    assert [each.name for each in script.jobs[0].access] == ["team", "way"]
+    assert "jump.test" in {host.name for host in script.jobs[0].hosts}
