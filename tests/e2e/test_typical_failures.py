@@ -35,7 +35,9 @@ class Failure:
 
 FAILURES = {
     "wrong token": Failure("corp.test/wrong/x@v1.0.0", 502, "refuses the credential team", "wrong or has expired"),
-    "missing scope": Failure("corp.test/scope/x@v1.0.0", 502, "does not let the credential team read", "read access to the repository"),
+    "missing scope": Failure(
+        "corp.test/scope/x@v1.0.0", 502, "does not let the credential team read", "read access to the repository"
+    ),
     "unknown host key": Failure("ssh.test/team/x@v1.0.0", 502, "host key of ssh.test is not known", "ssh-keyscan -p"),
     "tag without v": Failure("corp.test/plain/x@v1.2.3", 404, "1.2.3", "v1.2.3"),
     "missing /v2": Failure("corp.test/plain/major@v2.0.0", 404, "v2", "corp.test/plain/major/v2"),

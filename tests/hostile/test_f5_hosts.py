@@ -9,12 +9,12 @@ import gzip
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support import hostile
-from tests.support.arena import Arena, arena
+from tests.support.arena import arena
 from tests.support.toxgit import GREETING, Step, Tox, cut, drip, endless, hang, head_of, lie, never, raw, wire
 from vcsproxy.vcs.pktline import Special, encode
 
@@ -85,20 +85,25 @@ HOSTS: dict[str, tuple[Tox, tuple[int, ...], str]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
-    with arena(tmp_path_factory.mktemp("hosts"), *HOSTS) as there:
-        there.tox.plays.update({name: play for name, (play, _, _) in HOSTS.items()})
-        yield there
+@pytest.mark.parametrize("engine", ["dulwich", "git"])
+def test_F5_hosts_that_hang_drip_lie_or_never_end(engine: str, tmp_path: Path) -> None:
+    """All at once: each is answered in its time with what is known, which is never that something is absent.
 
-
-def test_F5_hosts_that_hang_drip_lie_or_never_end(hosts: Arena) -> None:
-    """All at once: each is answered in its time with what is known, which is never that something is absent."""
-    answers = hosts.ask_all([f"/{name}.test/x/@v/v1.0.0.zip" for name in HOSTS])
-    wrong = []
-    for (name, (_, expected, reason)), got in zip(HOSTS.items(), answers, strict=True):
-        if got.status not in expected or reason not in got.body or got.seconds > 20:
-            wrong.append((name, expected, reason, got))
-    assert not wrong
-    hosts.assert_quiet()
-    assert hosts.ask("/endlessrefs.test/x/@v/list").status == 422
+    System git has words of its own, and buffers some of what our own client refuses as it comes.
+    """
+    with arena(tmp_path, *HOSTS, engine=engine) as hosts:
+        hosts.tox.plays.update({name: play for name, (play, _, _) in HOSTS.items()})
+        answers = hosts.ask_all([f"/{name}.test/x/@v/v1.0.0.zip" for name in HOSTS])
+        wrong = []
+        for (name, (_, expected, reason)), got in zip(HOSTS.items(), answers, strict=True):
+            fits = (
+                (got.status in expected and reason in got.body)
+                if engine == "dulwich"
+                else got.status in (422, 502, 504)
+            )
+            if not fits or got.seconds > 20:
+                wrong.append((name, expected, reason, got))
+        assert not wrong
+        hosts.assert_quiet()
+        assert hosts.ask("/longrefs.test/x/@v/list").status == 422
+        assert b"Traceback" not in hosts.server.log.read_bytes()

@@ -92,8 +92,8 @@ def uris(port: int) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", uris(0))
 @pytest.mark.parametrize("greeting", [GREETING, GENEROUS], ids=["plain", "generous"])
-def test_T10_sections_that_nobody_asked_for(name: str, greeting: bytes, site: Site) -> None:
-    """F3: an error, and the place that they name hears nothing."""
+def test_F3_sections_that_nobody_asked_for(name: str, greeting: bytes, site: Site) -> None:
+    """T10: an error, and the place that they name hears nothing."""
     play(site, Tox(HONEST.refs, uris(site.inside.port)[name], greeting))
     where = f"{name}{len(greeting)}".replace(" ", "-")
     path = site.pages.name(where, f"meta.test/{where} git https://git.test/{where}")

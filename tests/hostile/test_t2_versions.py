@@ -57,7 +57,7 @@ CONTROLS = [
 LONG = ["x" * 257, "a" * 300, "v1." + "0" * 400, "f" * 1000]
 NO_NAMES = [  # what no ref of Git can be called, and no hash
     "HEAD^", "HEAD^^", "HEAD^2", "HEAD~", "HEAD~1", "HEAD~~~", "HEAD~1^2", "main^{}", "main^{commit}", "main^{tree}", "main^{/fix}", "^main",
-    "main^@", "main^!", "main^-", "main^-1", "v1.0.0^{}", "v1.0.0~1", "v1.0.0^0", "*", "ma*", "m?in", "[m]ain", "main ", " main", "main\\x", "~main",
+    "main^@", "main^!", "main^-", "main^-1", "v1.0.0^{}", "v1.0.0~1", "v1.0.0^0", "*", "ma*", "m?in", "[m]ain", "main\\x", "~main",
 ]  # fmt: skip
 GROUPS = {
     "options": OPTIONS, "ranges": RANGES, "reflogs": REFLOGS, "colons": COLONS, "slashes": SLASHES, "controls": CONTROLS, "long": LONG,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -160,6 +161,16 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize(("parse", "make", "longest"), cases())
 def test_T30_time_grows_with_the_text(parse: Work, make: Make, longest: int) -> None:
     assert_linear(parse, make, longest)
+
+
+@pytest.mark.parametrize("piece", [b"<!--", b"<![", b"<!", b"<a ", b"&", b"<meta content='"])
+def test_F11_a_page_at_its_longest(piece: bytes) -> None:
+    """What took html.parser seconds, or made it raise AssertionError: a quarter of a MiB, read at once or refused in words."""
+    data = piece * ((256 << 10) // len(piece))
+    started = time.process_time()
+    with suppress(goimport.GoImportError):
+        assert goimport.parse_meta(data) == ()
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("pattern", [make(200) for _, make in PATTERNS])

@@ -38,7 +38,8 @@ def of_files(files: dict[bytes, bytes], message: bytes = b"m") -> Tox:
 
 
 def no_newline(text: bytes) -> bytes:
-    return text.replace(b"\n", b" ").replace(b"\r", b" ")
+    """For places where a line, or a name in a tree, would end."""
+    return text.translate(bytes.maketrans(b"\n\r\0", b"   "))
 
 
 # Each host tells its tricks in another place.

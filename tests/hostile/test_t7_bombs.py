@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support import hostile
-from tests.support.arena import Arena, arena
+from tests.support.arena import LIMITS, Arena, arena
 from tests.support.toxgit import Tox
 
 
@@ -62,9 +63,24 @@ def test_T7_bomb_in_a_pack(name: str, bombs: Arena) -> None:
     assert REFUSALS[name] in got.body
     assert got.seconds < 8, got
     bombs.assert_quiet()
+    assert b"Traceback" not in bombs.server.log.read_bytes()
     good, head = hostile.repository(hostile.PLAIN)
     bombs.tox.plays[name] = Tox.of(head, good)
     assert bombs.ask(f"/{name}.test/y/@v/v1.0.0.zip").status == 200
+
+
+def test_T7_bombs_in_packs_that_system_git_takes(tmp_path: Path) -> None:
+    """The second engine, within the same budgets: all of them at once."""
+    with arena(tmp_path, *BOMBS, engine="git", limits=LIMITS.replace('wall = "5s"', 'wall = "3s"')) as bombs:
+        for name, make in BOMBS.items():
+            data, head = make()
+            bombs.tox.plays[name] = Tox.of(head, data)
+        answers = bombs.ask_all([f"/{name}.test/x/@v/v1.0.0.zip" for name in BOMBS])
+        assert [
+            (name, got) for name, got in zip(BOMBS, answers, strict=True) if got.status not in (422, 502, 504)
+        ] == []
+        bombs.assert_quiet()
+        assert b"Traceback" not in bombs.server.log.read_bytes()
 
 
 def test_T7_history_without_end(bombs_of_history: Arena) -> None:

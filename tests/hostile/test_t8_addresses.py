@@ -20,7 +20,9 @@ from tests.support.processes import descendants
 from tests.support.proxyserver import ProxyServer, serving
 from tests.support.toxgit import Bystander, Tox, bystander, redirect
 from tests.support.vanity import Vanity, vanity
-from vcsproxy.vcs.guard import is_public
+from vcsproxy.build.job import Host, Limits
+from vcsproxy.errors import UpstreamFailed
+from vcsproxy.vcs.guard import Guard, is_public
 
 LOOPBACK = [
     "127.0.0.1", "127.1", "127.0.1", "0.0.0.0", "0", "2130706433", "0x7f000001", "0x7f.1", "0x7f.0.0.1", "0177.0.0.1", "017700000001",
@@ -142,6 +144,23 @@ def test_F10_addresses_by_the_book_and_beyond() -> None:
     allowed = "1.1.1.1 8.8.8.8 140.82.121.3 2606:4700::1111 2a00:1450:4001::1 64:ff9b::808:808 ::ffff:8.8.8.8"
     assert [text for text in refused.split() if is_public(ipaddress.ip_address(text))] == []
     assert [text for text in allowed.split() if not is_public(ipaddress.ip_address(text))] == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1", "::ffff:7f00:1", "2130706433", "0x7f.1"])
+def test_F9_a_literal_is_judged_before_it_is_dialled(address: str) -> None:
+    """No name server is asked about it, and it is no exception for that: what a worker dials, it has judged."""
+    with bystander() as inside:
+        with pytest.raises(UpstreamFailed, match="public address"):
+            Guard((), Limits(connect=1.0)).dial(address, inside.port)
+        inside.assert_untouched()
+
+
+def test_F9_a_host_that_the_configuration_names_may_be_inside() -> None:
+    """Or the test above would prove nothing."""
+    with bystander() as inside:
+        Guard((Host("127.0.0.1"),), Limits(connect=1.0)).dial("127.0.0.1", inside.port).close()
+        while not inside.came:
+            time.sleep(0.01)
 
 
 RESOLVER = """

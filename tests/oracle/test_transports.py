@@ -5,7 +5,6 @@ The hosts are real: git's http-backend over HTTP, and git-upload-pack behind a p
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,25 +176,6 @@ def test_the_pinned_commit_is_built_after_its_tag_moved(
     again = asker.built(Op.ZIP, "v0.1.0", pinned=old)
     assert (again.zip_h1, again.info) == (before.zip_h1, before.info)
     assert asker.built(Op.ZIP, "v0.1.0").zip_h1 != before.zip_h1
-
-
-def test_ssh_runs_upload_pack_with_closed_options(
-    repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The program that stands for ssh notes its arguments and runs the command it is given."""
-    program = tmp_path / "bin" / "ssh"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{tmp_path}/args\nfor last; do :; done\nexec sh -c "$last"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    local = Asker(repo.url, tmp_path / "local")
-    for number, url in enumerate((f"ssh://git@git.test:2222{repo.path}", f"git@git.test:{repo.path}")):
-        asker = Asker(url, tmp_path / f"ssh{number}")
-        for question in questions(repo):
-            assert plain(asker(*question)) == plain(local(*question)), question
-    args = (tmp_path / "args").read_text().splitlines()
-    assert {"-F", "/dev/null", "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-p", "2222", "-l", "git"} <= set(args)
-    assert args.index("--") < args.index("git.test")
 
 
 @pytest.mark.parametrize("url", [

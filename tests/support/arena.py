@@ -86,13 +86,15 @@ class Arena:
 
 
 @contextlib.contextmanager
-def arena(work: Path, *names: str, config: str = "", limits: str = LIMITS, **env: str) -> Iterator[Arena]:
+def arena(
+    work: Path, *names: str, config: str = "", limits: str = LIMITS, engine: str = "dulwich", **env: str
+) -> Iterator[Arena]:
     """A server for hostile hosts NAME.test, with one good module in its store; `config` is more of its configuration."""
     build(work / "repos" / "x", [Step({"go.mod": "module good.test/x\n"}, tags=["v1.0.0"])])
     good = f'[[source]]\nroot = "good.test/{{repo}}"\nurl = "file://{work}/repos/{{repo}}"\n[log]\nformat = "json"\n'
     with (
         toxic(work / "repos") as tox,
-        serving(work / "s", good + limits + tox.config(*names) + config, **env) as server,
+        serving(work / "s", good + limits + tox.config(*names, engine=engine) + config, **env) as server,
     ):
         assert server.get(HIT).status == 200
         yield Arena(tox, server)

@@ -169,11 +169,11 @@ class ToxGit:
         """The requests that came for NAME.test."""
         return [request for request in self.host.requests if f" {name}.test" in request]
 
-    def config(self, *names: str) -> str:
+    def config(self, *names: str, engine: str = "dulwich") -> str:
         """Tables that lead module paths NAME.test/REPO here, in plain HTTP."""
         return "".join(
             f'[[host]]\nname = "{name}.test"\nconnect = "{self.host.address}"\ninsecure = true\n'
-            f'[[source]]\nroot = "{name}.test/{{repo}}"\nurl = "http://{name}.test/{{repo}}"\n'
+            f'[[source]]\nroot = "{name}.test/{{repo}}"\nurl = "http://{name}.test/{{repo}}"\nengine = "{engine}"\n'
             for name in names
         )
 

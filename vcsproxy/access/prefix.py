@@ -14,7 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"https": 443, "http": 80, "ssh": 22}
-_SCP = re.compile(r"(?:[^@/:]+@)?([^@/:\[\]]+):(?!//)(.*)", re.ASCII | re.DOTALL)
+_SCP = re.compile(r"(?:[^@/:]+@)?([^@/:\[\]]+):(?!//|:)(.*)", re.ASCII | re.DOTALL)
 _ODD = re.compile(r"[\x00-\x20\x7f\\]")  # what clients drop, or read in different ways
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ MAX_VERSION = 256
 _MAX_RAW = 3 * (2 * MAX_PATH + 2 * MAX_VERSION)  # every byte escaped by `!` and that percent-encoded
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FORBIDDEN = re.compile(r"[/\x00-\x1f\x7f]")
-_GIT_SYNTAX = re.compile(r"\A-|\.\.|@\{|:")
+_GIT_SYNTAX = re.compile(r"\A-|\.\.|@\{|[:^~?*\[\\]")  # nothing that a ref can be called
 _HINT = "ask for MODULE/@v/list, MODULE/@v/VERSION.info, .mod or .zip, or MODULE/@latest"
 
 

@@ -59,12 +59,14 @@ class Dispatch:
         # One job at a time, there is one mirror of each; and each failure has been tried twice already.
         self._repositories = Hosts(1, 1, enough=3, share=3)
         self._roots: dict[str, tuple[float, RepoRoot]] = {}  # by module path: what a go-import page said, until when
+        self._absent: dict[str, tuple[float, str, str]] = {}  # by URL: until when, and what the host said
         self._locating: Flight[RepoRoot] = Flight()
 
     def configure(self, wiring: Wiring) -> None:
         """Use another configuration from the next question on."""
         self.wiring = wiring
         self._roots.clear()
+        self._absent.clear()
 
     async def ask(
         self, op: Op, path: str, query: str = "", *, pinned: str = "", workspace: Path | None = None, trace: Trace
@@ -155,7 +157,7 @@ class Dispatch:
             if refusal is not None:
                 raise refusal
             async with self._repositories.turn(root.origin or root.url):
-                return await self._with_credential(wiring, job, root, trace)
+                return await self._if_present(wiring, job, root, trace)
         except (errors.HostUnreachable, errors.HostBusy, errors.DeadlineExceeded) as err:
             trouble = err
         trace.note("host", trouble.message)
@@ -163,6 +165,19 @@ class Dispatch:
             return await self._run(replace(job, offline=True), trace)
         except (errors.Unavailable, errors.NotFound) as err:
             raise trouble from err  # what old refs do not have is not proven to be absent
+
+    async def _if_present(self, wiring: Wiring, job: Job, root: RepoRoot, trace: Trace) -> object:
+        """Ask the repository, unless its host has just said that there is none: a path has many paths below it."""
+        until, message, hint = self._absent.get(root.url, (0.0, "", ""))
+        if time.monotonic() < until:
+            raise errors.RepositoryNotFound(message, hint)
+        try:
+            return await self._with_credential(wiring, job, root, trace)
+        except errors.RepositoryNotFound as err:
+            if len(self._absent) >= _MAX_ROOTS:
+                self._absent.clear()
+            self._absent[root.url] = (time.monotonic() + wiring.negative_ttl, err.message, err.hint)
+            raise
 
     async def _with_credential(self, wiring: Wiring, job: Job, root: RepoRoot, trace: Trace) -> object:
         access = await self._access(wiring, root, trace)

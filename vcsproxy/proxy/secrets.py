@@ -132,7 +132,7 @@ async def _talk(process: asyncio.subprocess.Process, stdin: bytes) -> bytes:
     """Say `stdin`, and hear the end or a little too much."""
     assert process.stdin is not None
     assert process.stdout is not None
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError, RuntimeError):  # uvloop calls a pipe that has been closed a RuntimeError
         process.stdin.write(stdin)
         await process.stdin.drain()
     process.stdin.close()

@@ -58,6 +58,7 @@ def http(rule: Host | None, resolve: str, proxy: str, proxy_ca: str, idle: float
     """How an HTTP host is reached. resolve: HOST:PORT:ADDRESS of whom git connects to; proxy: its URL, "" for none."""
     values = {
         "followRedirects": "false", "sslVersion": "tlsv1.2", "userAgent": "git/2.0 (vcsproxy)", "emptyAuth": "false",
+        "proxyAuthMethod": "basic",
         "delegation": "none", "saveCookies": "false", "proxy": proxy, "curloptResolve": resolve,
         # Less than nothing for so long is silence; a host that prepares a pack sends a few bytes now and then.
         "lowSpeedLimit": "1", "lowSpeedTime": str(max(1, int(idle))),
@@ -78,7 +79,12 @@ def _trust(rule: Host) -> dict[str, str]:
     return values
 
 
-def helper(prefix: str, pipe: str) -> Section:
+def helper(origin: str, pipe: str) -> Section:
     """A credential helper for one origin that reads its answer from a pipe; nobody else is asked."""
-    command = f'!f() {{ test "$1" = get && cat {shlex.quote(pipe)}; }}; f'
-    return "credential", prefix, {"helper": command}
+    return "credential", origin, {"helper": f'!f() {{ test "$1" = get && cat {shlex.quote(pipe)}; }}; f'}
+
+
+def key_helper(pipe: str) -> Section:
+    """The same for the password of the key of our certificate, which git asks for as it does for that of a host."""
+    ours = r'test "$1" = get && grep -q "^protocol=cert\$"'
+    return "credential", "", {"helper": f"!f() {{ {ours} && cat {shlex.quote(pipe)}; }}; f"}

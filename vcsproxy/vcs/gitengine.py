@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 from vcsproxy import errors
@@ -28,10 +29,8 @@ from vcsproxy.vcs.giturl import parse_url
 from vcsproxy.vcs.guard import Guard, Meter
 from vcsproxy.vcs.landing import Landing
 from vcsproxy.vcs.refs import RefTable
-from vcsproxy.vcs.transport import HttpConnection
 from vcsproxy.vcs.wire import Fetched, Wants, hash_of
 
-_UNCLEAR = (errors.AccessDenied, errors.RepositoryNotFound, errors.HostBusy)
 _FETCH = (
     "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance",
     "--no-show-forced-updates", "--no-write-commit-graph", "--update-shallow", "--stdin",
@@ -48,6 +47,10 @@ _VARIABLES = {
 }
 
 
+_PROGRAMS = "programs"  # all that git may run besides itself
+_BASE = 64 << 20  # bytes of memory that git takes for itself
+
+
 class GitEngine:
     """A conversation with one repository over system git; `scratch` is a directory that it may make. Close it."""
 
@@ -56,16 +59,17 @@ class GitEngine:
 
     def __init__(self, url: str, guard: Guard, scratch: str, object_format: str) -> None:
         known = gitprocess.version(gitprocess.executable())
-        self._url = parse_url(url)
-        note("host", f"git {known[0]}.{known[1]} speaks to {self._url.host}")
-        self._guard, self._limits = guard, guard.limits
+        parsed = parse_url(url)
+        note("host", f"git {known[0]}.{known[1]} speaks to {parsed.host}")
+        self._limits = guard.limits
         self._scratch = scratch
         self.object_format = object_format  # as it was when the refs were last read
         shutil.rmtree(scratch, ignore_errors=True)
-        for part in ("", "refs", "objects", "objects/info"):
+        for part in ("", "refs", "objects", "objects/info", _PROGRAMS):
             os.mkdir(os.path.join(scratch, part), 0o700)
+        _link_programs(os.path.join(scratch, _PROGRAMS))
         self._write("HEAD", "ref: refs/heads/none\n")
-        self._road = Road(self._url, guard, scratch, known)
+        self._road = Road(parsed, guard, scratch, known)
 
     def close(self) -> None:
         self._road.close()
@@ -82,7 +86,8 @@ class GitEngine:
             meter.take(len(piece))
             held.extend(piece)
 
-        self._git(["ls-remote", "--quiet", "--end-of-options", self._road.place], take=take)
+        command = ["ls-remote", "--quiet", "--end-of-options", self._road.place]
+        self._git(command, take=take, limits={resource.RLIMIT_DATA: _BASE + 8 * self._limits.refs_bytes})
         table = RefTable.of(_triples(bytes(held)))
         if len(table.refs) > self._limits.refs:
             raise errors.Refused(f"the repository has more than {self._limits.refs} refs")
@@ -102,7 +107,7 @@ class GitEngine:
         incomplete = _promised(os.path.join(landing.objects, "pack")) if wanted.filter else contextlib.nullcontext()
         with incomplete, self._lines("wants", wanted.wants) as stdin:
             command = [*_FETCH, *options, "--end-of-options", self._road.place]
-            self._git(command, stdin=stdin, largest_file=self._limits.pack)
+            self._git(command, stdin=stdin, limits={resource.RLIMIT_FSIZE: self._limits.pack})
         self._land(landing)
         before, after = set(wanted.shallow), set(self._read("shallow").split())
         return Fetched(tuple(sorted(after - before)), tuple(sorted(before - after)))
@@ -138,27 +143,14 @@ class GitEngine:
         *,
         take: Callable[[bytes], None] | None = None,
         stdin: BinaryIO | None = None,
-        largest_file: int = 0,
+        limits: Mapping[int, int],
     ) -> None:
         self._write("config", gitconfig.text([*gitconfig.closed(self.object_format), *self._road.sections]))
-        variables = {"GIT_DIR": self._scratch, "HOME": self._scratch, **_VARIABLES, **self._road.variables}
-        ended = gitprocess.run(arguments, variables, self._scratch, take=take, stdin=stdin, largest_file=largest_file)
+        own = {"GIT_DIR": self._scratch, "HOME": self._scratch, "GIT_EXEC_PATH": os.path.join(self._scratch, _PROGRAMS)}
+        variables = {**own, **_VARIABLES, **self._road.variables}
+        ended = gitprocess.run(arguments, variables, self._scratch, take=take, stdin=stdin, limits=limits)
         if ended.status:
-            raise self._failure(ended.said)
-
-    def _failure(self, said: str) -> errors.VCSProxyError:
-        """What git's words mean. Of denial and absence they tell little, so that our own client asks about those."""
-        err = gitwords.meaning(said, self._road, self._limits)
-        if self._url.scheme == "ssh" or not isinstance(err, _UNCLEAR):
-            return err
-        connection = HttpConnection(self._url, self._guard)
-        try:
-            connection.advertisement()
-        except errors.VCSProxyError as better:
-            return better
-        finally:
-            connection.close()
-        return err
+            raise gitwords.meaning(ended.said, self._road, self._limits)
 
     @contextlib.contextmanager
     def _lines(self, name: str, lines: Sequence[str]) -> Iterator[BinaryIO]:
@@ -176,6 +168,17 @@ class GitEngine:
                 return file.read()
         except FileNotFoundError:
             return ""
+
+
+def _link_programs(directory: str) -> None:
+    """Git's own programs that speak to the host, and no others.
+
+    So a host that names places to fetch packs from (packfile-uris), or other protocols, has nothing here to run.
+    """
+    git = gitprocess.executable()
+    os.symlink(git, os.path.join(directory, "git"))
+    for name in ("git-remote-http", "git-remote-https"):
+        os.symlink(os.path.join(gitprocess.exec_path(git), name), os.path.join(directory, name))
 
 
 @contextlib.contextmanager

@@ -49,15 +49,14 @@ def run(
     *,
     take: Callable[[bytes], None] | None = None,
     stdin: BinaryIO | None = None,
-    largest_file: int = 0,
+    limits: Mapping[int, int] | None = None,
 ) -> Ended:
     """Run `git ARGUMENTS` in a directory with exactly these variables and a fixed PATH.
 
-    take: gets standard output piece by piece; what it raises ends git. largest_file: bytes, 0 for no limit of its own.
-    Raises Unavailable when there is no git or it is too old, Refused when it says too much.
+    take: gets standard output piece by piece; what it raises ends git. limits: resource (RLIMIT_...) -> bytes, besides
+    those of this process. Raises Unavailable when there is no git or it is too old, Refused when it says too much.
     """
-    git = executable()
-    process = _start([git, *arguments], {"PATH": _PATH, **variables}, directory, stdin, largest_file)
+    process = _start([executable(), *arguments], {"PATH": _PATH, **variables}, directory, stdin, limits or {})
     said = bytearray()
 
     def hear(piece: bytes) -> None:
@@ -83,13 +82,7 @@ def executable() -> str:
 @lru_cache(maxsize=4)
 def version(git: str) -> tuple[int, int]:
     """Major and minor version of a git. Raises Unavailable when it is too old for what keeps it in bounds."""
-    out = bytearray()
-    process = _start([git, "version"], {"PATH": _PATH}, "/", None, 0)
-    try:
-        _drain({process.stdout: out.extend, process.stderr: lambda _: None})
-    finally:
-        _end(process)
-    found = _VERSION.match(out)
+    found = _VERSION.match(_told(git, "version"))
     known = (int(found[1]), int(found[2])) if found else (0, 0)
     if known < OLDEST:
         raise errors.Unavailable(
@@ -98,13 +91,30 @@ def version(git: str) -> tuple[int, int]:
     return known
 
 
+@lru_cache(maxsize=4)
+def exec_path(git: str) -> str:
+    """Where a git has the programs that are no part of itself."""
+    return os.fsdecode(_told(git, "--exec-path").strip())
+
+
+def _told(git: str, word: str) -> bytes:
+    out = bytearray()
+    process = _start([git, word], {"PATH": _PATH}, "/", None, {})
+    try:
+        _drain({process.stdout: out.extend, process.stderr: lambda _: None})
+    finally:
+        _end(process)
+    return bytes(out)
+
+
 def _start(
-    command: list[str], variables: Mapping[str, str], directory: str, stdin: BinaryIO | None, largest_file: int
+    command: list[str], variables: Mapping[str, str], directory: str, stdin: BinaryIO | None, limits: Mapping[int, int]
 ) -> subprocess.Popen[bytes]:
     with _variables({"GIT_PYTHON_REFRESH": "quiet", "PATH": "/nonexistent"}):
         from git import Git  # noqa: PLC0415 - few jobs need it; and its import would run whatever git it finds
-    with _variables(variables), _file_limit(largest_file):
-        started: Any = Git(directory).execute(command, as_process=True, istream=stdin)
+    with _variables(variables), _lowered(limits):
+        # Signals stay as Python has them: a write beyond RLIMIT_FSIZE is an error that git tells, not a silent death.
+        started: Any = Git(directory).execute(command, as_process=True, istream=stdin, restore_signals=False)
     process: subprocess.Popen[bytes] = started.proc
     started.proc = None  # its wrapper must not interrupt a process that we wait for
     return process
@@ -124,15 +134,17 @@ def _variables(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _file_limit(size: int) -> Iterator[None]:
-    """Children started here can write no larger file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if size and (soft == resource.RLIM_INFINITY or size < soft):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+def _lowered(limits: Mapping[int, int]) -> Iterator[None]:
+    """Limits for the children that are started here; none is raised."""
+    kept = {what: resource.getrlimit(what) for what in limits}
+    for what, (soft, hard) in kept.items():
+        if soft == resource.RLIM_INFINITY or limits[what] < soft:
+            resource.setrlimit(what, (limits[what], hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        for what, both in kept.items():
+            resource.setrlimit(what, both)
 
 
 def _drain(streams: Mapping[IO[bytes] | None, Callable[[bytes], None]]) -> None:

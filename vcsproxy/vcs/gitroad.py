@@ -21,6 +21,7 @@ from vcsproxy.vcs.giturl import GitUrl
 from vcsproxy.vcs.guard import Guard
 from vcsproxy.vcs.https import HttpClient
 from vcsproxy.vcs.ssh import SshCommand, ssh_command
+from vcsproxy.vcs.transport import HttpConnection
 
 BEARER_SINCE = (2, 46)
 PORTS = {"https": 443, "http": 80}
@@ -75,9 +76,8 @@ class Road:
         path = quote(unquote(url.path), safe="/~!$&+,;=:@").rstrip("/")
         self.url = f"{url.scheme}://{url.host}{port}{path}"
         rule = self._guard.host(url.host)
-        client = HttpClient(self._guard)
-        client.check_plain(url.scheme, url.host)
-        self.access = client.credential(self.url)
+        self._look(url)
+        self.access = HttpClient(self._guard).credential(self.url)
         if rule is not None and rule.proxy:
             origin = f"{url.scheme}://{url.host}{port}"
             proxy, resolve, proxy_ca = self._proxy(rule.proxy)
@@ -88,13 +88,21 @@ class Road:
         self.sections.append(gitconfig.http(rule, resolve, proxy, proxy_ca, self._guard.limits.idle))
         self._tell(origin, rule, known)
 
-    def _pinned(self, scheme: str, host: str, port: int) -> tuple[str, str]:
-        """(origin, HOST:PORT:ADDRESS) for a host that answers now; the port may be another by the configuration.
+    def _look(self, url: GitUrl) -> None:
+        """Go there ourselves first, with the same credential, and raise what that raises.
 
-        It is dialled: git would wait minutes for a host that is not there.
+        Git would wait minutes for a host that is not there, tells little of why it was denied, and takes any page for
+        a repository without refs: it knows a protocol of plain files, which is not spoken here.
         """
-        with self._guard.dial(host, port) as reached:
-            address, there = reached.getpeername()[:2]
+        connection = HttpConnection(url, self._guard)
+        try:
+            connection.advertisement()
+        finally:
+            connection.close()
+
+    def _pinned(self, scheme: str, host: str, port: int) -> tuple[str, str]:
+        """(origin, HOST:PORT:ADDRESS) for a host; the port may be another by the configuration."""
+        address, there = self._guard.pin(host, port)
         literal = f"[{address}]" if ":" in address else address
         shown = "" if there == PORTS[scheme] else f":{there}"
         return f"{scheme}://{host}{shown}", f"{host}:{there}:{literal}"
@@ -103,12 +111,13 @@ class Road:
         """As `_pinned`, for a proxy, and its authorities; git is told its credential as our own connections are."""
         parts = urlsplit(proxy)
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-        origin, resolve = self._pinned(parts.scheme, host, port)
+        origin, resolve = place, _ = self._pinned(parts.scheme, host, port)
         access = self._guard.access(f"https://{host}:{port}/")
         if access is not None and access.kind == "basic":
-            self._pipe(origin, answer(access))
+            self.sections.append(gitconfig.helper(origin, self._pipe(answer(access))))
+            place = origin.replace("://", f"://{quote(access.user, safe='')}@")  # without a name git never asks
         rule = self._guard.host(host)
-        return origin, resolve, rule.ca if rule else ""
+        return place, resolve, rule.ca if rule else ""
 
     def _tell(self, origin: str, rule: Host | None, known: tuple[int, int]) -> None:
         """Let git ask us, and only about this host, who we are."""
@@ -117,12 +126,12 @@ class Road:
                 message = f"git {known[0]}.{known[1]} cannot send the bearer token {self.access.name}"
                 raise errors.Unavailable(message, 'install git 2.46 or newer, or use engine = "dulwich"')
             self.sections.append(("http", "", {"proactiveAuth": "auto"}))
-            self._pipe(origin, answer(self.access))
+            self.sections.append(gitconfig.helper(origin, self._pipe(answer(self.access))))
         if rule is not None and rule.client_key_password:
             password = f"password={rule.client_key_password.reveal()}\n"
-            self._pipe("cert:///" + rule.client_cert.lstrip("/"), password)
+            self.sections.append(gitconfig.key_helper(self._pipe(password)))
 
-    def _pipe(self, prefix: str, text: str) -> None:
+    def _pipe(self, text: str) -> str:
         pipe = SecretPipe(os.path.join(self._directory, f"secret{len(self._pipes)}"), text)
         self._pipes.append(pipe)
-        self.sections.append(gitconfig.helper(prefix, pipe.path))
+        return pipe.path

@@ -151,7 +151,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
         (r"(?:upload-pack: )?not our ref \w*|.*unadvertised object \w*|want \w+ not valid", _not_given),
         (r"could not read (?:Username|Password) for|terminal prompts disabled", _denied),
         (r"Authentication failed for", _denied),
-        (r"HTTP code (\d{3}) from proxy|(?:response|status) (\d{3}).*CONNECT", _proxy),
+        (r"HTTP code (\d{3}) from proxy|CONNECT tunnel failed, response (\d{3})", _proxy),
         (r"(?:RPC failed; HTTP|requested URL returned error:) (\d{3})", _status),
         (r"repository '[^']*' not found", _absent),
         (r"Operation too slow|Operation timed out|Connection timed out after", _silent),
@@ -160,11 +160,12 @@ _WORDS: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
         (r"Could not resolve host.*|Failed to connect.*|Connection refused|Couldn't connect.*", _unreachable),
         (r"File too large|died of signal 25", _too_large),
         (r"Out of memory.*|Cannot allocate memory", _hungry),
-        (r"info/refs not valid|is this a git repository\?|protocol error.*", _not_git),
         (r"remote error: (.*)", _says),
+        (r"transfer closed|unexpected disconnect|Connection reset|Empty reply", _broke),
         (r"inflate:.*|pack (?:has|is|signature|version)\b.*|unresolved deltas.*|SHA1 COLLISION.*|bad pack.*", _damaged),
-        (r"early EOF|hung up unexpectedly|unexpected disconnect|Connection reset|Empty reply|transfer closed", _broke),
+        (r"early EOF|hung up unexpectedly", _broke),
         (r"index-pack failed|invalid index-pack output|did not send all necessary objects", _damaged),
         (r"RPC failed; (.*)", _unreachable),
+        (r"info/refs not valid|is this a git repository\?|protocol error.*", _not_git),
     )
 )

@@ -46,6 +46,9 @@ class LocalSource:
             raise errors.UpstreamFailed(f"repository {name} cannot be read: no Git repository") from err
         except PermissionError as err:
             raise errors.UpstreamFailed(f"may not read the repository {name}") from err
+        except ValueError:
+            # Its words would repeat lines of whatever file the configuration includes.
+            raise errors.UpstreamFailed(f"repository {name} cannot be read: its configuration is malformed") from None
         self._limits = limits
         self.objects = Objects([_Store(self._repo.object_store)], limits)
 

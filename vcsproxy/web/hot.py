@@ -183,4 +183,3 @@ def _fields(hot: Hot) -> dict[str, Any]:
         "seconds": 0.0,
         "hit": True,
     }
-

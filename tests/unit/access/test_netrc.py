@@ -93,7 +93,7 @@ def test_any_text_is_entries_or_a_fault_with_a_line(text: str) -> None:
         found = netrc.parse(text)
     except ValueError as bad:
         number = int(str(bad).removeprefix("line ").partition(":")[0])
-        assert 1 <= number <= text.count("\n") + 1  # noqa: PT017 - it may well be no fault
+        assert 1 <= number <= text.count("\n") + 1
     else:
         assert all(entry.name == entry.name.lower() and entry.password for entry in found)
 

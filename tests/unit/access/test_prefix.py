@@ -65,7 +65,7 @@ def test_ports_are_compared_as_numbers_and_schemes_have_their_own() -> None:
 
 @pytest.mark.parametrize("url", ["https://me:hunter2", "https://[hunter2", "hunter2", "https://git.test:hunter2/x"])
 def test_what_is_no_url_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - any words but those
+    with pytest.raises(ValueError) as caught:
         Prefix.parse(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None

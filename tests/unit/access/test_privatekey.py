@@ -43,7 +43,7 @@ def test_what_ssh_keygen_writes(tmp_path: Path, kind: tuple[str, str], form: str
     with pytest.raises(ValueError, match=wrong):
         ssh_key(text, Secret("another"))
     if passphrase:
-        with pytest.raises(ValueError, match="^needs a passphrase$"):
+        with pytest.raises(ValueError, match=r"^needs a passphrase$"):
             ssh_key(text, NONE)
 
 

@@ -255,3 +255,22 @@ async def test_what_goes_to_a_jump_host_or_proxy_goes_along() -> None:
     await ask(to)
     assert [each.name for each in script.jobs[0].access] == ["team", "way"]
     assert "jump.test" in {host.name for host in script.jobs[0].hosts}
+
+
+async def test_a_repository_that_is_not_there_is_not_asked_for_again_at_once() -> None:
+    """T35: every path below it would ask for it."""
+
+    def answer(task: Task) -> Listed:
+        raise errors.RepositoryNotFound("no such repository")
+
+    script = Script(answer)
+    to = dispatch(script, negative_ttl=60.0)
+    for number in range(5):
+        with pytest.raises(errors.RepositoryNotFound):
+            await ask(to, f"{PATH}/sub{number}")
+    assert len(script.tasks) == 1
+    to.configure(replace(to.wiring, negative_ttl=0.0))
+    for _ in range(2):
+        with pytest.raises(errors.RepositoryNotFound):
+            await ask(to)
+    assert len(script.tasks) == 3
