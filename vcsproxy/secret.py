@@ -75,12 +75,19 @@ class Redactor:
         return text
 
 
-def _forms(value: str) -> list[str]:
-    """The value, its lines if it has several, and it in a URL and in base64."""
+def _forms(value: str) -> set[str]:
+    """The value, its lines if it has several, and it in a URL, in hexadecimal and in base64."""
     pieces = [line for line in value.splitlines() if line.strip()] if "\n" in value else [value]
-    found = [form for piece in pieces for form in (piece, quote(piece, safe=""), _base64(piece))]
-    return [form for form in found if len(form) >= _SHORTEST]
+    found = {form for piece in pieces for form in (piece, quote(piece, safe=""), *_encoded(piece))}
+    return {form for form in found if len(form) >= _SHORTEST}
 
 
-def _base64(value: str) -> str:
-    return base64.b64encode(value.encode(errors="surrogateescape")).decode().rstrip("=")
+def _encoded(value: str) -> list[str]:
+    """In hexadecimal, and in both alphabets of base64 wherever it may begin there (after `USER:` for one)."""
+    raw = value.encode(errors="surrogateescape")
+    found = [raw.hex()]
+    for before in range(3):
+        code = base64.b64encode(bytes(before) + raw).decode()
+        own = code[(0, 2, 3)[before] : len(code) - (0, 3, 2)[(before + len(raw)) % 3]]
+        found += [own, own.replace("+", "-").replace("/", "_")]
+    return found

@@ -220,7 +220,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ):
         site = Site(work, canaries, pages)
         pages.host.script = site.hear
-        config = pages.config + credentials(site, ssh, github)
+        config = pages.config + echoing(site) + credentials(site, ssh, github)
         with serving(work / "s", config, **environ) as site.server, canaries.sampling(site.server.process.pid):
             assert site.get("/app.test/x/@v/v1.0.0.zip") == 200
             canaries.plant("installation token", github.tokens[-1])

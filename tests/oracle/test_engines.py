@@ -19,6 +19,7 @@ from tests.oracle.test_private_https import (  # noqa: F401 - the same tests, fo
     FILES,
     MODULE,
     ONE,
+    TWO,
     World,
     authority,
     basic,
@@ -32,7 +33,6 @@ from tests.oracle.test_private_https import (  # noqa: F401 - the same tests, fo
     test_insecure_never_with_a_credential,
     test_T12_nothing_ambient_has_an_effect,
     test_T14_plain_http_is_refused,
-    test_through_a_proxy_with_a_login,
     test_without_a_credential,
 )
 from tests.oracle.test_transports import HOSTS, PATH, STEPS, Asker, plain, questions
@@ -43,6 +43,7 @@ from tests.support.gitrepo import SUBMODULE, SYMLINK, GitRepo
 from tests.support.history import Step, build
 from tests.support.processes import command_line, descendants, environment
 from tests.support.sshhost import SshHost, agent, new_key, public_line
+from tests.support.tunnel import Tunnel
 from tests.support.untouched import listing
 from vcsproxy.build.job import Access, Failed, Host, Job, Limits, Listed, Op, Result
 from vcsproxy.build.run import run
@@ -94,7 +95,7 @@ class Side:
         for index in packs.glob("*.idx"):
             shown = subprocess.run(
                 ["git", "show-index", f"--object-format={self.object_format}"],
-                stdin=index.open("rb"),
+                input=index.read_bytes(),
                 capture_output=True,
                 check=True,
             )
@@ -109,7 +110,8 @@ def test_every_value_of_a_conversation_is_the_same(kind: str, object_format: str
     guard = Guard(LOCAL, Limits())
     with GitHost(repo.path.parent, config=HOSTS[kind].config, protocol=HOSTS[kind].protocol).running() as host:
         url = host.url + "/x"
-        ours = Side(UploadPack(connect(url, guard), guard.limits), tmp_path / "ours", object_format)
+        connection = connect(url, guard)
+        ours = Side(UploadPack(connection, guard.limits), tmp_path / "ours", object_format)
         git = Side(GitEngine(url, guard, str(tmp_path / "scratch"), "sha1"), tmp_path / "git", object_format)
         table = ours.talk.refs()
         assert git.talk.refs() == table
@@ -125,6 +127,7 @@ def test_every_value_of_a_conversation_is_the_same(kind: str, object_format: str
             *([("history", Wants([first], filter="tree:0")), ("history", Wants(tips, haves=[first], filter="tree:0"))] if ours.talk.filters else []),
         ):  # fmt: skip
             assert git.fetch(part, wanted) == ours.fetch(part, wanted), (part, wanted)
+        connection.close()
         git.talk.close()
         assert not (tmp_path / "scratch").exists()
 
@@ -207,6 +210,27 @@ def test_a_bearer_token_that_this_git_cannot_send(world: World) -> None:
 def test_a_bearer_token(world: World) -> None:
     world.host.auth["/one/"] = {f"Bearer {ONE}"}
     assert isinstance(world.ask(Op.LIST, access=(bearer(ONE, "https://git.test/one"),)), Listed)
+
+
+@pytest.mark.parametrize("over", ["http", "https"])
+def test_through_a_proxy_with_a_login(over: str, world: World, authority: Authority) -> None:  # noqa: F811
+    """Git says who it is to the proxy and to the host; a proxy behind TLS is more than some of its builds can do."""
+    context = authority.server_context("proxy.test") if over == "https" else None
+    with Tunnel({"git.test:443": world.host.port}, context, pair("bot", TWO)).running() as tunnel:
+        hosts = (Host("git.test", ca=str(authority.pem), proxy=tunnel.url), Host("127.0.0.1", ca=str(authority.pem)))
+        way = basic(TWO, f"https://127.0.0.1:{tunnel.port}", "way out")
+        got = world.ask(Op.ZIP, "v1.0.0", access=(basic(), way), hosts=hosts)
+        if over == "https":
+            assert isinstance(got, Failed)
+            assert (got.error, "cannot go through the proxy" in got.message) == ("Unavailable", True)
+            return
+        same(got, world.ask(Op.ZIP, "v1.0.0", url=world.repo.url))
+        assert {line.rpartition("/")[0] for line in tunnel.asked} == {"CONNECT git.test:443 HTTP"}
+        assert not [head for head in tunnel.seen if pair("bot", ONE) in head]
+        assert set(world.host.seen) == {"", pair("bot", ONE)}
+        refused = world.ask(Op.LIST, access=(basic(),), hosts=hosts)
+        assert isinstance(refused, Failed)
+        assert (refused.error, "HTTP 407" in refused.message) == ("AccessDenied", True)
 
 
 def test_a_client_certificate_with_a_password(world: World, authority: Authority) -> None:  # noqa: F811
@@ -506,7 +530,19 @@ def test_T5_nothing_that_the_repository_holds_is_run_or_checked_out(tmp_path: Pa
     work = tmp_path / "work"
     work.mkdir()
     with GitHost(tmp_path / "repos").running() as host:
-        command = ["strace", "-f", "-qq", "-o", str(tmp_path / "log"), "-e", "trace=execve", "-e", "signal=none"]
+        command = [
+            "strace",
+            "-f",
+            "-qq",
+            "-s",
+            "4096",
+            "-o",
+            str(tmp_path / "log"),
+            "-e",
+            "trace=execve",
+            "-e",
+            "signal=none",
+        ]
         command += [sys.executable, "-c", program, host.url + "/x", str(work)]
         before = listing(tmp_path, "work", "log")
         subprocess.run(
@@ -525,6 +561,7 @@ def test_T5_nothing_that_the_repository_holds_is_run_or_checked_out(tmp_path: Pa
     assert {name for name, _ in ran} <= {"git", "git-remote-http", "sh"}, ran
     assert {first for name, first in ran if name == "git"} <= {
         "version",
+        "--exec-path",
         "ls-remote",
         "fetch",
         "remote-http",

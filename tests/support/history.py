@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.gitrepo import Content, GitRepo, git_env
+from tests.support.gitrepo import SUBMODULE, Content, GitRepo, git_env
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ def stream(steps: Sequence[Step]) -> bytes:
         out.append(b"deleteall\n")
         for path, content in step.files.items():
             mode, body = content if isinstance(content, tuple) else ("100644", content)
-            out.append(f"M {mode} inline ".encode() + _quoted(path) + b"\n" + _data(body))
+            if mode == SUBMODULE:
+                out.append(f"M {mode} {body} ".encode() + _quoted(path) + b"\n")
+            else:
+                out.append(f"M {mode} inline ".encode() + _quoted(path) + b"\n" + _data(body))
         out.append(b"\n")
         out += [f"reset refs/tags/{tag}\nfrom :{number}\n\n".encode() for tag in step.tags]
         for tag in step.annotated:

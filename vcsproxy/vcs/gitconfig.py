@@ -54,7 +54,7 @@ def closed(object_format: str) -> list[Section]:
     return [*formatted, ("extensions", "", {"objectFormat": object_format}), *_CLOSED]
 
 
-def http(rule: Host | None, resolve: str, proxy: str, proxy_ca: str, idle: float) -> Section:
+def http(rule: Host | None, resolve: str, proxy: str, idle: float) -> Section:
     """How an HTTP host is reached. resolve: HOST:PORT:ADDRESS of whom git connects to; proxy: its URL, "" for none."""
     values = {
         "followRedirects": "false", "sslVersion": "tlsv1.2", "userAgent": "git/2.0 (vcsproxy)", "emptyAuth": "false",
@@ -63,8 +63,6 @@ def http(rule: Host | None, resolve: str, proxy: str, proxy_ca: str, idle: float
         # Less than nothing for so long is silence; a host that prepares a pack sends a few bytes now and then.
         "lowSpeedLimit": "1", "lowSpeedTime": str(max(1, int(idle))),
     }  # fmt: skip
-    if proxy_ca:
-        values["proxySSLCAInfo"] = proxy_ca
     return "http", "", values | (_trust(rule) if rule is not None else {})
 
 

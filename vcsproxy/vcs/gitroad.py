@@ -76,17 +76,20 @@ class Road:
         path = quote(unquote(url.path), safe="/~!$&+,;=:@").rstrip("/")
         self.url = f"{url.scheme}://{url.host}{port}{path}"
         rule = self._guard.host(url.host)
-        self._look(url)
         self.access = HttpClient(self._guard).credential(self.url)
+        if self.access is not None and self.access.kind == "bearer" and known < BEARER_SINCE:
+            message = f"git {known[0]}.{known[1]} cannot send the bearer token {self.access.name}"
+            raise errors.Unavailable(message, 'install git 2.46 or newer, or use engine = "dulwich"')
+        self._look(url)
         if rule is not None and rule.proxy:
             origin = f"{url.scheme}://{url.host}{port}"
-            proxy, resolve, proxy_ca = self._proxy(rule.proxy)
+            proxy, resolve = self._proxy(rule.proxy)
         else:
             origin, resolve = self._pinned(url.scheme, url.host, url.port or PORTS[url.scheme])
-            proxy = proxy_ca = ""
+            proxy = ""
         self.place = origin + path
-        self.sections.append(gitconfig.http(rule, resolve, proxy, proxy_ca, self._guard.limits.idle))
-        self._tell(origin, rule, known)
+        self.sections.append(gitconfig.http(rule, resolve, proxy, self._guard.limits.idle))
+        self._tell(origin, rule)
 
     def _look(self, url: GitUrl) -> None:
         """Go there ourselves first, with the same credential, and raise what that raises.
@@ -107,24 +110,24 @@ class Road:
         shown = "" if there == PORTS[scheme] else f":{there}"
         return f"{scheme}://{host}{shown}", f"{host}:{there}:{literal}"
 
-    def _proxy(self, proxy: str) -> tuple[str, str, str]:
-        """As `_pinned`, for a proxy, and its authorities; git is told its credential as our own connections are."""
+    def _proxy(self, proxy: str) -> tuple[str, str]:
+        """As `_pinned`, for a proxy; git is told its credential as our own connections are."""
         parts = urlsplit(proxy)
+        if parts.scheme != "http":
+            # curl with GnuTLS, which many systems give git, hangs when an answer comes inside two layers of TLS.
+            message = f'engine = "git" cannot go through the proxy {proxy}'
+            raise errors.Unavailable(message, 'use an http:// proxy, or engine = "dulwich"')
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
         origin, resolve = place, _ = self._pinned(parts.scheme, host, port)
         access = self._guard.access(f"https://{host}:{port}/")
         if access is not None and access.kind == "basic":
             self.sections.append(gitconfig.helper(origin, self._pipe(answer(access))))
             place = origin.replace("://", f"://{quote(access.user, safe='')}@")  # without a name git never asks
-        rule = self._guard.host(host)
-        return place, resolve, rule.ca if rule else ""
+        return place, resolve
 
-    def _tell(self, origin: str, rule: Host | None, known: tuple[int, int]) -> None:
+    def _tell(self, origin: str, rule: Host | None) -> None:
         """Let git ask us, and only about this host, who we are."""
         if self.access is not None:
-            if self.access.kind == "bearer" and known < BEARER_SINCE:
-                message = f"git {known[0]}.{known[1]} cannot send the bearer token {self.access.name}"
-                raise errors.Unavailable(message, 'install git 2.46 or newer, or use engine = "dulwich"')
             self.sections.append(("http", "", {"proactiveAuth": "auto"}))
             self.sections.append(gitconfig.helper(origin, self._pipe(answer(self.access))))
         if rule is not None and rule.client_key_password:

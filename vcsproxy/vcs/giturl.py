@@ -29,8 +29,11 @@ class GitUrl:
 
 
 def parse_url(text: str) -> GitUrl:
-    """Take a URL, or the `user@host:path` form of SSH, apart. Raises NotFound for what cannot name a repository."""
-    refused = errors.NotFound(f"{text[:80]!r} is not a URL of a Git repository", "https://, ssh:// or user@host:path")
+    """Take a URL, or the `user@host:path` form of SSH, apart. Raises UpstreamFailed for what names no repository."""
+    # No absence: a page or a configuration says so, and there may well be something that it wanted to name.
+    refused = errors.UpstreamFailed(
+        f"{text[:80]!r} is not a URL of a Git repository", "use https://, ssh:// or user@host:path"
+    )
     if _NEWLINES.search(text):
         raise refused
     if "://" in text:

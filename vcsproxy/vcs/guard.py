@@ -107,7 +107,8 @@ class Guard:
         outcome = found[0] if found else TimeoutError("the name server does not answer")
         if not isinstance(outcome, Exception):
             return list(dict.fromkeys((str(entry[4][0]), port) for entry in outcome))
-        if isinstance(outcome, socket.gaierror) and outcome.errno == socket.EAI_NONAME and self.host(name) is None:
+        unknown = isinstance(outcome, socket.gaierror) and outcome.errno == socket.EAI_NONAME and ":" not in name
+        if unknown and self.host(name) is None:
             # The name server says that there is no such host. Of a host that the operator named, that is trouble.
             hint = "is the module path spelled right, and does DNS work on the server?"
             raise errors.NotFound(f"no such host {name}", hint) from outcome
