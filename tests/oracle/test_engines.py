@@ -149,6 +149,14 @@ def test_an_empty_repository(tmp_path: Path) -> None:
     assert plain_failure(results[0]) == plain_failure(results[1]) != ()
 
 
+def test_a_directory_whose_name_git_would_take_for_two(tmp_path: Path) -> None:
+    repo = GitRepo(tmp_path / "repos" / "x")
+    with GitHost(repo.path.parent).running() as host:
+        told = Asker(host.url + "/x", tmp_path / "a:b", engine="git")(Op.LIST)
+    assert isinstance(told, Failed)
+    assert (told.error, "with ':' in its name" in told.message) == ("Unavailable", True)
+
+
 # ---- private hosts: the tests of our own engine
 
 

@@ -122,7 +122,7 @@ def test_the_same_answers_as_in_place(host: GitHost, engine: str, repo: GitRepo,
     for question in questions(repo):
         assert plain(remote(*question)) == plain(local(*question)), question
     for question in questions(repo)[:: -1 if engine == ENGINES[0] else -3]:
-        fresh = Asker(host.url + "/x", tmp_path / f"fresh{question}".replace("/", "_"), engine=engine)
+        fresh = Asker(host.url + "/x", tmp_path / "fresh {}-{}-{}".format(*question).replace("/", "_"), engine=engine)
         assert plain(fresh(*question)) == plain(local(*question)), question
 
 

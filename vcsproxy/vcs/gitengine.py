@@ -61,6 +61,9 @@ class GitEngine:
         known = gitprocess.version(gitprocess.executable())
         parsed = parse_url(url)
         note("host", f"git {known[0]}.{known[1]} speaks to {parsed.host}")
+        if os.pathsep in scratch:
+            message = f'engine = "git" cannot work in a directory with {os.pathsep!r} in its name'
+            raise errors.Unavailable(message, "give [store] another directory")
         self._limits = guard.limits
         self._scratch = scratch
         self.object_format = object_format  # as it was when the refs were last read
