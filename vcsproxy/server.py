@@ -79,7 +79,8 @@ async def open_parts(settings: Settings, *, sweep: bool = False) -> AsyncIterato
         if sweep:
             sweeping = asyncio.create_task(store.sweep())  # what dead processes left is in nobody's way
             stack.push_async_callback(_ended, sweeping)
-        workers = Workers(job_limits(settings), settings.limits.workers, settings.limits.queue)
+        temporary = await store.workspace()  # goes with the store, at the latest when the next server sweeps
+        workers = Workers(job_limits(settings), settings.limits.workers, settings.limits.queue, temporary)
         stack.push_async_callback(workers.close)
         await workers.start()
         hosts = Hosts(settings.limits.per_host, settings.limits.workers // 2)

@@ -26,10 +26,12 @@ import gc
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import struct
 import sys
+import tempfile
 import traceback
 from typing import NoReturn
 
@@ -115,6 +117,7 @@ class ForkServer:
             return
         if pid == 0:
             self._control.close()
+            tempfile.tempdir = _temporary(os.getpid())
             _work(fd)
         os.close(fd)
         self._jobs[pid] = number
@@ -127,11 +130,17 @@ class ForkServer:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # a transport's helper process must not outlive its worker
             number = self._jobs.pop(pid)
+            shutil.rmtree(_temporary(pid), ignore_errors=True)
             self._tell(b"X", number, status)
 
     def _tell(self, letter: bytes, number: int, status: int) -> None:
         with contextlib.suppress(ConnectionError):  # the serving process is gone, and so shall we be
             self._control.sendall(EXITED.pack(letter, number, status))
+
+
+def _temporary(pid: int) -> str:
+    """Where a worker has its temporary files; removed after it, however it ends."""
+    return os.path.join(tempfile.gettempdir(), f"worker-{pid}")
 
 
 def _work(fd: int) -> NoReturn:
@@ -142,6 +151,7 @@ def _work(fd: int) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.makedirs(tempfile.gettempdir(), 0o700, exist_ok=True)
         with socket.socket(fileno=fd) as channel:
             job = TASK.validate_json(read_frame(channel))
             confine(job.limits)

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import structlog
 from pydantic import ValidationError
@@ -34,10 +35,14 @@ _GRACE = 5.0  # seconds after a worker's own deadline before it is killed from h
 
 
 class Workers:
-    """Runs jobs in killable processes. Use within one event loop; `start` first, `close` last."""
+    """Runs jobs in killable processes. Use within one event loop; `start` first, `close` last.
 
-    def __init__(self, limits: Limits, count: int, queue: int) -> None:
+    temporary: an existing directory for the temporary files of workers.
+    """
+
+    def __init__(self, limits: Limits, count: int, queue: int, temporary: Path) -> None:
         self.limits = limits
+        self._temporary = temporary
         self._slots = asyncio.Semaphore(count)
         self._room = count + queue
         self._inside = 0
@@ -52,7 +57,7 @@ class Workers:
         if self._server is None or not self._server.alive:
             if self._server is not None:
                 self._server.abandon()
-            self._server = _ForkServer(asyncio.get_running_loop())
+            self._server = _ForkServer(asyncio.get_running_loop(), self._temporary)
         return self._server
 
     async def run(self, job: Task) -> Answered:
@@ -153,7 +158,7 @@ async def _read(loop: asyncio.AbstractEventLoop, channel: socket.socket, size: i
 class _ForkServer:
     """This side of the fork server's control socket."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, temporary: Path) -> None:
         self._loop = loop
         self._control, theirs = socket.socketpair()
         with theirs:
@@ -164,7 +169,7 @@ class _ForkServer:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                env=_closed_environment(),
+                env=_closed_environment() | {"TMPDIR": str(temporary)},
             )
         self._control.setblocking(False)
         self._buffer = b""
@@ -292,7 +297,6 @@ def _closed_environment() -> dict[str, str]:
         "SSL_CERT_FILE",
         "SSL_CERT_DIR",
         "LD_LIBRARY_PATH",
-        "TMPDIR",
     )
     env = {name: os.environ[name] for name in kept if name in os.environ}
     return {**env, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent", "PYTHONSAFEPATH": "1"}

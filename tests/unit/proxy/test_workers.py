@@ -21,8 +21,10 @@ PATH = "github.com/t/x"
 
 
 @pytest.fixture
-async def workers() -> AsyncIterator[Workers]:
-    pool = Workers(Limits(wall=1.5, idle=30, memory=512 << 20), count=1, queue=1)
+async def workers(tmp_path: Path) -> AsyncIterator[Workers]:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    pool = Workers(Limits(wall=1.5, idle=30, memory=512 << 20), count=1, queue=1, temporary=temporary)
     await pool.start()
     yield pool
     await pool.close()
@@ -63,6 +65,7 @@ async def test_a_job_ends_at_its_deadline_and_the_next_one_runs(workers: Workers
         pytest.raises(errors.DeadlineExceeded, match=r"longer than 1\.5 s"),
     ):
         await workers.run(job(workers, host.url + "/x", tmp_path))
+    assert not list((tmp_path / "temporary").iterdir())
     with pytest.raises(errors.NotFound):
         await workers.run(job(workers, f"file://{tmp_path}/none", tmp_path))
 
