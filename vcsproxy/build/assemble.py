@@ -10,8 +10,9 @@ Source: cmd/go/internal/modfetch/coderepo.go (Zip), golang.org/x/mod/zip (Create
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import BinaryIO
 
 from vcsproxy import errors
@@ -51,21 +52,24 @@ class Assembly:
         self._repo = repo
         self._place = place
         self._tree = repo.objects.commit(place.commit).tree
-        self._attributes = AttributeStack(self._attribute_file)
+
+    @cached_property
+    def _attributes(self) -> AttributeStack:
+        return AttributeStack(self._attribute_file)
 
     def _attribute_file(self, directory: bytes) -> bytes | None:
         path = directory + b"/" + _ATTRIBUTES if directory else _ATTRIBUTES
         entry = self._repo.objects.find(self._tree, path)
         if entry is None or entry.is_tree or entry.is_submodule:
             return None
-        return self._repo.objects.blob(entry.oid)
+        return self._repo.blob(self._place.commit, entry.oid)[0]
 
     def write(self, module_path: str, version: str, out: BinaryIO) -> Zipped:
         """Write the zip. Raises NotFound with Go's `create zip: ...` when the module cannot be zipped."""
         files = list(self._in_order())
         sources = dict(files)
         facts = [modzip.FileFact(name, 0, _kind(source.entry)) for name, source in files]
-        checked = modzip.check_files(facts, self._language(sources.get("go.mod")))
+        checked = self._checked(facts, sources)
         _tell(checked)
         try:
             checked.raise_for_problems()
@@ -83,6 +87,26 @@ class Assembly:
         size = modzip.MAX_ZIP_FILE - room
         note("files", f"in the zip: {len(checked.valid)} files, {size} bytes")
         return Zipped(writer.close(), len(checked.omitted))
+
+    def _checked(self, facts: list[modzip.FileFact], sources: Mapping[str, _Source]) -> modzip.Checked:
+        """Which files the zip has, with all that is to be read for it here: to know more takes a look into go.mod."""
+        checked = modzip.check_files(facts, "")
+        gomod = sources.get("go.mod")
+        self._bring([*(sources[fact.path] for fact in checked.valid), *([gomod] if gomod else [])])
+        language = self._language(gomod)
+        if not language:
+            return checked
+        checked = modzip.check_files(facts, language)
+        self._bring(sources[fact.path] for fact in checked.valid)
+        return checked
+
+    def _bring(self, sources: Iterable[_Source]) -> None:
+        """Have all here that the zip needs, with the attributes that apply to it."""
+        chosen = list(sources)
+        above = {directory for source in chosen if source.path is not None for directory in _above(source.path)}
+        found = (self._repo.objects.find(self._tree, directory + _ATTRIBUTES) for directory in above)
+        attributes = [entry.oid for entry in found if entry and not (entry.is_tree or entry.is_submodule)]
+        self._repo.bring(self._place.commit, [*(source.entry.oid for source in chosen), *attributes])
 
     def _in_order(self) -> Iterator[tuple[str, _Source]]:
         """(name in the module, source) in the order of `git archive`, an inherited LICENSE last."""
@@ -113,11 +137,19 @@ class Assembly:
 
     def _content_and_stream(self, source: _Source) -> tuple[bytes, bytes]:
         """(what the file has in the zip, the pack's own deflate stream of just that; empty if there is none)."""
-        blob, stream = self._repo.objects.blob_with_stream(source.entry.oid)
+        blob, stream = self._repo.blob(self._place.commit, source.entry.oid)
         if source.path is None or source.entry.is_symlink:
             return blob, stream
         content = convert_to_working_tree(self._attributes.lookup(source.path), blob, source.entry.oid)
         return content, stream if content is blob or content == blob else b""
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    """Every directory above a path, the root as nothing, each else with a slash behind it."""
+    end = len(path)
+    while end >= 0:
+        end = path.rfind(b"/", 0, end)
+        yield path[: end + 1]
 
 
 def _bookkeep(name: str, size: int, room: int) -> int:

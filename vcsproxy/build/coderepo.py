@@ -87,7 +87,7 @@ class CodeRepo:
 
     def _has_root_gomod(self, tag: str) -> bool:
         try:
-            return self._repo.read_file(tag, "go.mod") is not None
+            return self._repo.has_file(self._repo.stat(tag).name, "go.mod")
         except errors.NotFound as err:
             raise errors.NotFound(f"module {self._code.module_path}: {err}", err.hint) from err
 
@@ -306,7 +306,7 @@ class _Conversion:
         return self._asked.endswith(query.INCOMPATIBLE) or not self._has_file(semver.major(version) + "/go.mod")
 
     def _has_file(self, path: str) -> bool:
-        return self._repo.read_at(self._info.name, path) is not None
+        return self._repo.has_file(self._info.name, path)
 
     def _check_canonical(self, version: str) -> Version:
         try:

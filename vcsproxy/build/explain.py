@@ -113,7 +113,7 @@ def _finding(err: errors.NotFound, job: Job, code: CodeRepo, repo: Repo) -> Find
 def _holds(repo: Repo, commit: str, code: CodeRoot) -> Holds:
     """What a commit has where the module should be, as far as it is here."""
     try:
-        if repo.read_at(commit, join(code.code_dir, "go.mod")) is not None:
+        if repo.has_file(commit, join(code.code_dir, "go.mod")):
             return Holds.MODULE
         return Holds.DIRECTORY if repo.has_directory(commit, code.code_dir) else Holds.NOTHING
     except MissingObject:

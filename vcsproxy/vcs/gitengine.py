@@ -56,6 +56,7 @@ class GitEngine:
 
     version = 2  # every command is a conversation of its own, whatever git and the host agree on
     filters = True  # a host that cannot leave objects out sends all of them
+    sparse = False  # which of them it has sent then, git does not tell
 
     def __init__(self, url: str, guard: Guard, scratch: str, object_format: str) -> None:
         known = gitprocess.version(gitprocess.executable())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from dulwich.errors import ApplyDeltaError, ChecksumMismatch, NotGitRepository, ObjectFormatException
@@ -85,6 +85,10 @@ class LocalSource:
     def fetch_commit(self, name: str, commit: str) -> None:
         """Nothing to fetch from: a snapshot that is not whole is an error."""
         raise errors.UpstreamFailed(f"commit {commit} is not complete in the local repository")
+
+    def fetch_blobs(self, commit: str, blobs: Sequence[str]) -> None:
+        """As fetch_commit: it is a partial clone, then."""
+        raise errors.UpstreamFailed(f"object {blobs[0]} is missing from the repository", "is it a partial clone?")
 
     def fetch_history(self) -> None:
         """All there is, is here."""

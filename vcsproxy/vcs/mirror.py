@@ -30,6 +30,8 @@ from vcsproxy.vcs.wire import Fetched, NotGiven, UploadPack, Wants
 
 _MAX_HAVES = 64
 _MAX_SORTED = 1024
+_FEW_REFS = 60  # of a repository that is taken to be small
+_NO_BLOBS = "blob:none"
 _REFRESH_PAUSE = 2.0  # seconds between two looks at the host that an unknown version may cause
 
 
@@ -46,6 +48,10 @@ class Talk(Protocol):
     @property
     def filters(self) -> bool:
         """Whether the host can leave objects out of a pack."""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the host can leave blobs out and give them by their hashes later."""
 
     def refs(self) -> RefTable: ...
 
@@ -64,6 +70,7 @@ class Mirror:
         self._directory = directory
         self._guard = guard
         self._ttl = job.refs_ttl
+        self._part = job.path != root.root  # most likely; a major version's suffix is a directory as well
         self._offline = job.offline
         self._state = State()
         self._listing: Listing | None = None
@@ -172,7 +179,10 @@ class Mirror:
             self._objects = None
 
     def fetch_commit(self, name: str, commit: str) -> None:
-        """Bring one commit with its tree. Raises Moved when it is not given, Refused when it is gone."""
+        """Bring one commit with its trees, and its blobs if they cannot be had later.
+
+        Raises Moved when it is not given, Refused when it is gone.
+        """
         table = self.refs()
         self._not_offline()
         given = True
@@ -206,10 +216,39 @@ class Mirror:
         if state.complete:
             self._fetch_everything([wanted])
             return
+        sparse = self._is_sparse(state)
         known = self._newest(state.shallow)
-        got = self._fetch("objects", Wants([wanted], haves=known, shallow=known, depth=1))
+        wants = Wants([wanted], haves=known, shallow=known, depth=1, filter=_NO_BLOBS if sparse else "")
+        got = self._fetch("objects", wants)
         kept = [oid for oid in (*state.shallow, *got.shallow) if oid not in got.unshallow]
-        self._save(replace(state, shallow=tuple(dict.fromkeys(kept))))
+        self._save(replace(state, shallow=tuple(dict.fromkeys(kept)), sparse=sparse))
+
+    def _is_sparse(self, state: State) -> bool:
+        """Whether to take trees first and blobs when they are needed.
+
+        It is one question more, and less than all where a module is a part of a large repository. What is here already
+        decides: a host that has been told of a commit takes all its blobs to be here, or none.
+        """
+        if state.shallow:
+            return state.sparse
+        with self._asking() as talk:
+            large = self._part or len(self.refs().refs) > _FEW_REFS
+            return large and talk.sparse and not state.whole
+
+    def fetch_blobs(self, commit: str, blobs: Sequence[str]) -> None:
+        """Bring blobs of a commit that came without them; all that it has, if the host gives no blob by its hash."""
+        self._not_offline()
+        with self._directory.lock():
+            self._load_state()
+            missing = [oid for oid in blobs if oid not in self.objects]
+            if not missing:
+                return
+            try:
+                self._fetch("objects", Wants(missing), f"the host is asked for {len(missing)} of its files")
+            except NotGiven:
+                note("fetch", "the host gives no single files, and is asked for the whole commit")
+                self._fetch("objects", Wants([commit], depth=1))
+                self._save(replace(self._state, shallow=(commit,), sparse=False, whole=True))
 
     def _fetch_everything(self, tips: Sequence[str]) -> None:
         """All that the tips reach and is not here, trees and blobs included."""
@@ -301,13 +340,13 @@ class Mirror:
         hint = "give the credential read access, or set trust_not_found = true if this host never hides repositories"
         return errors.AccessDenied(message, hint)
 
-    def _fetch(self, part: str, wanted: Wants) -> Fetched:
+    def _fetch(self, part: str, wanted: Wants, what: str = "") -> Fetched:
         """Fetch into one of the parts; the lock is held."""
         self._directory.make()
         self._directory.sweep(part)
         self._reopen()
         self._offered = bool(wanted.haves)
-        note("fetch", _asked(wanted))
+        note("fetch", what or _asked(wanted))
         limits = self._guard.limits
         landing = Landing(self._directory.packs(part), self._state.object_format, limits, self._base)
         try:
@@ -359,6 +398,7 @@ def _with(known: Sequence[str], tips: Sequence[str]) -> tuple[str, ...]:
 
 def _asked(wanted: Wants) -> str:
     what = f"commit {wanted.wants[0][:12]}" if len(wanted.wants) == 1 else f"what {len(wanted.wants)} refs name"
-    how = "alone" if wanted.depth else "with all history" + (", without files" if wanted.filter else "")
+    how = "alone" if wanted.depth else "with all history"
+    less = {_NO_BLOBS: ", trees only", "": ""}.get(wanted.filter, ", without files")
     known = f"; {len(wanted.haves)} commits are here already" if wanted.haves else ""
-    return f"the host is asked for {what} {how}{known}"
+    return f"the host is asked for {what} {how}{less}{known}"

@@ -1,10 +1,10 @@
 """The files of a mirror: its lock, the refs last seen, what its packs amount to, and the packs themselves.
 
-One directory a repository URL. `objects/` holds snapshots (a commit with its whole tree, with or without its parents),
-`history/` commits and tags without trees; both are object directories as Git's. Packs are added, the index last; when
-there are many, the small ones are made one. `refs` has the refs and the time they were read, `state` says
-which commits came without parents and from which tips all history is here. Whoever changes anything holds the lock;
-readers take none.
+One directory a repository URL. `objects/` holds snapshots (a commit with its trees, with or without its parents, and
+such blobs as were needed), `history/` commits and tags without trees; both are object directories as Git's. Packs are
+added, the index last; when there are many, the small ones are made one. `refs` has the refs and the time they were
+read, `state` says which commits came without parents and from which tips all history is here. Whoever changes anything
+holds the lock; readers take none.
 
 If we crash here: a pack that was not finished has no index, is not seen and is removed by the next holder of the lock;
 `state` is replaced in one step, after the pack it speaks of. Nothing is synced: what a power cut has spoilt is
@@ -48,6 +48,8 @@ class State:
     shallow: tuple[str, ...] = ()  # commits here without their parents
     complete: tuple[str, ...] = ()  # tips with everything they reach, in objects/
     history: tuple[str, ...] = ()  # tips with every commit they reach, in history/
+    sparse: bool = False  # those came without their blobs
+    whole: bool = False  # the host gives whole commits only, though it says that it can leave blobs out
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +230,11 @@ def _triple(row: Any, object_format: str) -> tuple[str, str, str]:
 
 def _state(value: Any) -> State:
     form = value["object_format"]
-    parts = (value[key] for key in ("shallow", "complete", "history"))
+    parts = [value[key] for key in ("shallow", "complete", "history")]
     if not all(isinstance(part, list) for part in parts):
         raise TypeError
-    return State(form, *(tuple(_hash(each, form) for each in value[k]) for k in ("shallow", "complete", "history")))
+    shallow, complete, history = (tuple(_hash(each, form) for each in part) for part in parts)
+    return State(form, shallow, complete, history, value["sparse"] is True, value["whole"] is True)
 
 
 def _hash(value: Any, object_format: str) -> str:

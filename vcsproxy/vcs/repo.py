@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from vcsproxy.vcs.refs import HEAD, HEADS, TAGS, RefTable
 
 _HEX = re.compile(r"[0-9a-f]+\Z", re.ASCII)
 MIN_HASH_DIGITS = 7
+_SMALL = 200  # files of a commit that are brought together: one question costs more than so many of them
 SHORT = 12
 
 
@@ -39,7 +40,10 @@ class Source(Protocol):
     def refs(self) -> RefTable: ...
 
     def fetch_commit(self, name: str, commit: str) -> None:
-        """Bring a commit with its whole tree, by the ref `name` that holds it ("" if none is known)."""
+        """Bring a commit with all its trees, by the ref `name` that holds it ("" if none is known); blobs may lack."""
+
+    def fetch_blobs(self, commit: str, blobs: Sequence[str]) -> None:
+        """Bring blobs of a commit that is here."""
 
     def fetch_history(self) -> None:
         """Bring every commit that HEAD, a branch or a tag reaches."""
@@ -276,16 +280,48 @@ class Repo:
 
     # ---- contents
 
-    def read_file(self, rev: str, path: str) -> bytes | None:
-        """Raw bytes of a blob at a revision (a symbolic link's target); None when there is no such file."""
-        return self.read_at(self.stat(rev).name, path)
-
     def read_at(self, commit: str, path: str) -> bytes | None:
-        """As read_file, for a full hash that `stat` gave."""
+        """Raw bytes of a blob at a commit that `stat` gave (a symbolic link's target); None for no such file."""
+        entry = self._file_at(commit, path)
+        return None if entry is None else self.blob(commit, entry.oid)[0]
+
+    def has_file(self, commit: str, path: str) -> bool:
+        """Whether read_at would find a file; its contents are not needed for that."""
+        return self._file_at(commit, path) is not None
+
+    def _file_at(self, commit: str, path: str) -> Entry | None:
         entry = self.objects.find(self.objects.commit(commit).tree, path.encode())
-        if entry is None or entry.is_tree or entry.is_submodule:
-            return None
-        return self.objects.blob(entry.oid)
+        return None if entry is None or entry.is_tree or entry.is_submodule else entry
+
+    def blob(self, commit: str, oid: str) -> tuple[bytes, bytes]:
+        """(content, raw deflate stream of it or nothing) of a blob of a commit that `stat` gave."""
+        try:
+            return self.objects.blob_with_stream(oid)
+        except MissingObject:
+            few = self._blobs_of_small(commit)
+        self._source.fetch_blobs(commit, few if oid in few else [oid])
+        return self.objects.blob_with_stream(oid)
+
+    def bring(self, commit: str, blobs: Iterable[str]) -> None:
+        """Have these blobs of a commit here: one question for all of them."""
+        missing = [oid for oid in dict.fromkeys(blobs) if oid not in self.objects]
+        if missing:
+            self._source.fetch_blobs(commit, missing)
+
+    def _blobs_of_small(self, commit: str) -> list[str]:
+        """Every blob of a commit that is not here, if the commit has few files; else none."""
+        found: dict[str, None] = {}
+        stack, seen = [self.objects.commit(commit).tree], 0
+        while stack:
+            for entry in self.objects.tree(stack.pop()):
+                seen += 1
+                if seen > 2 * _SMALL or len(found) > _SMALL:
+                    return []
+                if entry.is_tree:
+                    stack.append(entry.oid)
+                elif not entry.is_submodule and entry.oid not in self.objects:
+                    found[entry.oid] = None
+        return list(found)
 
     def has_directory(self, commit: str, path: str) -> bool:
         """Whether a path is a directory at a commit that `stat` gave."""

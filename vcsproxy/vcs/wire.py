@@ -95,6 +95,11 @@ class UploadPack:
         """Whether the host can leave objects out of a pack."""
         return "filter" in (self._capabilities.get("fetch", "").split() if self.version == 2 else self._capabilities)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether blobs can be left out and asked for by hash later: in version 2 any object can be wanted."""
+        return self.version == 2 and self.filters
+
     def _reader(self, read: Callable[[int], bytes], what: str, limit: int) -> Reader:
         meter = Meter(what, limit)
 
