@@ -3,6 +3,9 @@
 The checker's expected files come with maps (`NAME.map.json` beside `NAME.jsonl`) from module path prefixes to
 repositories; this program turns the maps into `[[source]]` tables, starts `vcsproxy serve` on a free port of 127.0.0.1
 with an empty data directory, and runs the checker against it. Its exit status is the checker's.
+
+With --http the repositories are fetched from a smart HTTP host instead of being read in place: `whole` is a host that
+gives whole commits only, `sparse` one that leaves out what is not wanted.
 """
 
 from __future__ import annotations
@@ -22,6 +25,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.githost import GitHost
+
+
+@contextlib.contextmanager
+def host(kind: str, places: dict[str, str], work: Path) -> Iterator[dict[str, str]]:
+    """Where the repositories of each place are: in their directories, or below an HTTP host that serves those."""
+    if not kind:
+        yield {name: f"file://{place}" for name, place in places.items()}
+        return
+    (work / "repos").mkdir()
+    for name, place in places.items():
+        if place:
+            (work / "repos" / name).symlink_to(Path(place).resolve())
+    config = {"uploadpack.allowFilter": "true"} if kind == "sparse" else {}
+    with GitHost(work / "repos", config=config).running() as running:
+        yield {name: f"{running.url}/{name}" for name in places}
+
 
 def sources(maps: list[Path], places: dict[str, str]) -> str:
     """TOML `[[source]]` tables of all maps, longest prefix first because the first match wins."""
@@ -32,7 +52,7 @@ def sources(maps: list[Path], places: dict[str, str]) -> str:
     for entry in sorted(entries, key=lambda e: -len(e["prefix"])):
         url = entry["file"]
         for name, place in places.items():
-            url = url.replace(f"file://{name}", f"file://{place}")
+            url = url.replace(f"file://{name}", place)
         fields = {"root": entry["prefix"], "url": url, "origin": entry["url"]}
         if entry.get("subdir"):
             fields["subdir"] = entry["subdir"]
@@ -71,15 +91,20 @@ def main() -> int:
     parser.add_argument("--mirrors", default="", help="directory of bare public repositories, OWNER+NAME/repo")
     parser.add_argument("--synth", default="", help="directory of synthetic repositories")
     parser.add_argument("--keep", default="", help="keep data and log in this directory")
+    parser.add_argument(
+        "--http", choices=["whole", "sparse"], default="", help="fetch by HTTP instead of reading in place"
+    )
     parser.add_argument("expected", nargs="+", help="expected files, *.jsonl with *.map.json beside them")
     options, rest = parser.parse_known_args()
     work = Path(options.keep or tempfile.mkdtemp(prefix="conformance-"))
     work.mkdir(exist_ok=True)
     maps = [Path(name).with_suffix("").with_suffix(".map.json") for name in options.expected]
     config = work / "vcsproxy.toml"
-    config.write_text(sources(maps, {"SYNTH": options.synth, "MIRRORS": options.mirrors}))
+    places = {"SYNTH": options.synth, "MIRRORS": options.mirrors}
     try:
-        with server(config, work / "data", work / "log") as base:
+        with host(options.http, places, work) as urls, contextlib.ExitStack() as stack:
+            config.write_text(sources(maps, urls))
+            base = stack.enter_context(server(config, work / "data", work / "log"))
             checker = [sys.executable, options.checker, "--base", base, *rest, *options.expected]
             return subprocess.run(checker, check=False).returncode
     finally:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from tests.support.githost import GitHost
 from tests.support.gitrepo import GitRepo
@@ -124,6 +125,20 @@ def test_the_same_answers_as_in_place(host: GitHost, engine: str, repo: GitRepo,
     for question in questions(repo)[:: -1 if engine == ENGINES[0] else -3]:
         fresh = Asker(host.url + "/x", tmp_path / "fresh {}-{}-{}".format(*question).replace("/", "_"), engine=engine)
         assert plain(fresh(*question)) == plain(local(*question)), question
+
+
+def test_a_broken_ref_is_in_nobodys_way(engine: str, repo: GitRepo, tmp_path: Path) -> None:
+    """A host shows a ref whose name git does not accept with a null hash, which nobody can ask for."""
+    (repo.path / "refs/tags/v9..9").write_text(repo.git("rev-parse", "main") + "\n")
+    inner = repo.git("rev-parse", "main~1")
+    with GitHost(repo.path.parent).running() as host:
+        assert " refs/tags/v9..9" in urlopen_text(host)
+        assert Asker(host.url + "/x", tmp_path / "w", engine=engine).built(Op.INFO, inner).version.endswith(inner[:12])
+
+
+def urlopen_text(host: GitHost) -> str:
+    """The list of refs as a host of old gives it."""
+    return urllib3.request("GET", host.url + "/x/info/refs?service=git-upload-pack").data.decode()
 
 
 def test_a_second_version_and_a_second_answer_fetch_little(repo: GitRepo, tmp_path: Path) -> None:

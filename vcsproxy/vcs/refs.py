@@ -37,9 +37,10 @@ class RefTable:
     def of(cls, triples: Iterable[tuple[str, str, str]]) -> RefTable:
         """From (name, target, peeled or "") in any order; names outside HEAD, heads and tags are dropped.
 
-        So are names with white space of any script: go reads `git ls-remote` by words and does not see them.
+        So are names with white space of any script: go reads `git ls-remote` by words and does not see them. And so are
+        null hashes: with one a host says that a ref is broken, and asking for it fails.
         """
-        kept = {n: Ref(t, p or t) for n, t, p in triples if _counts(n)}
+        kept = {n: Ref(t, p or t) for n, t, p in triples if _counts(n) and t.strip("0")}
         return cls({name: kept[name] for name in sorted(kept, key=lambda n: n.encode("utf-8", "surrogateescape"))})
 
     def __contains__(self, name: str) -> bool:
