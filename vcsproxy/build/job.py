@@ -159,12 +159,14 @@ class Listed:
     """The versions of a module, sorted by semver; may be empty for a module without release tags.
 
     `tags` are (full ref name, commit) of every tag that names a version of this module, listed or not. `stale`: seconds
-    since the refs were read, if the host could not be asked for newer ones; else 0.
+    since the refs were read, if the host could not be asked for newer ones; else 0. `read`: when they were read, in
+    seconds since 1970; 0 if the repository is on this machine.
     """
 
     versions: tuple[str, ...]
     tags: tuple[tuple[str, str], ...] = ()
     stale: float = 0.0
+    read: float = 0.0
     steps: tuple[Step, ...] = ()
     kind: Literal["listed"] = "listed"
 
@@ -185,7 +187,8 @@ class Built:
     zip: str = ""
     zip_h1: str = ""
     omitted: int = 0  # files that Go's rules leave out of the zip
-    stale: float = 0.0  # as in Listed
+    stale: float = 0.0  # both as in Listed
+    read: float = 0.0
     steps: tuple[Step, ...] = ()
     kind: Literal["built"] = "built"
 

@@ -100,7 +100,8 @@ def _ask(job: Job, root: RepoRoot) -> Built | Listed:
 def _answered(job: Job, root: RepoRoot, code: CodeRoot) -> Built | Listed:
     with _open(job, root) as source:
         try:
-            return replace(_attempt(job, root, code, source, again=True), stale=source.stale)
+            answer = _attempt(job, root, code, source, again=True)
+            return replace(answer, stale=source.stale, read=source.read_at)
         except (Damaged, MissingObject) as err:
             if not isinstance(source, Mirror) or job.offline:
                 raise

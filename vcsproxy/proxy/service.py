@@ -10,7 +10,7 @@ import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from vcsproxy.mod.proxypath import ProxyRequest
 from vcsproxy.proxy.dispatch import Dispatch
 from vcsproxy.proxy.failures import Failures, Key
 from vcsproxy.proxy.flight import Flight
+from vcsproxy.proxy.recent import Recent
 from vcsproxy.proxy.tagwatch import TagWatch
 from vcsproxy.proxy.wiring import Wiring
 from vcsproxy.store import Artifacts, Kind, Store, Stored
@@ -41,12 +42,14 @@ class Answer:
     """Bytes or a file to send; `immutable` when this URL will always give the same.
 
     stale: seconds since the host was last asked, if it could not be asked now; else 0.
+    fresh: seconds for which an answer that may change is good.
     """
 
     stored: Stored
     immutable: bool
     hit: bool = False
     stale: float = 0.0
+    fresh: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,13 @@ class Service:
         self._watch = watch
         self._flight: Flight[Answer] = Flight()
         self._failures = Failures()
+        self._recent = Recent()
 
     def configure(self, wiring: Wiring) -> None:
         """Use another configuration from the next question on."""
         self._dispatch.configure(wiring)
         self._failures.clear()
+        self._recent.clear()
 
     async def close(self, seconds: float = 30.0) -> None:
         """Let running builds end, for a bounded time."""
@@ -83,9 +88,13 @@ class Service:
         """What a request gets. Raises errors of every kind; NotFound only for proven absence."""
         path, version = request.path, request.version
         self._dispatch.wiring.check(path)
+        name = _changing(request)
+        recent = self._recent.get(path, name, self._dispatch.wiring.refs_ttl) if name else None
+        if recent is not None:
+            return replace(_transient(recent[0]), hit=True, fresh=recent[1])
         if request.kind is Wanted.LIST:
             return await self._once((path, Op.LIST), lambda: self._list(path))
-        if request.kind is Wanted.LATEST or version == "latest":
+        if name == "latest":
             return await self._once((path, Op.LATEST), lambda: self._resolve(path, "", Op.LATEST))
         if version in _CLIENTS_OWN:
             raise errors.NotFound(f"{path}@{version}: invalid version: {version} is a query that go resolves by itself")
@@ -129,6 +138,7 @@ class Service:
         data = "".join(version + "\n" for version in listed.versions).encode()
         if not listed.stale:
             self._failures.forget_absences(path)
+            self._recent.put(path, _LIST, data, listed.read)
             await self._remember(path, _LIST, data)
             await self._watch.look(path, listed.tags)
         return _transient(data, listed.stale)
@@ -151,12 +161,14 @@ class Service:
         same = _commit_of(stored.data) == _commit_of(built.answer)
         data = built.answer if same else stored.data
         if not built.stale and query != _LIST:
+            if not _is_fixed(name):
+                self._recent.put(path, name, data, built.read)
             await self._remember(path, name, data)
         return _transient(data, built.stale)
 
     async def _remember(self, path: str, name: str, data: bytes) -> None:
         """Keep an answer for the day when the host is down; that the disk does not take it costs nobody this answer."""
-        if name == module.canonical_version(name):
+        if _is_fixed(name):
             return
         try:
             await self._store.remember(path, name, data)
@@ -165,7 +177,7 @@ class Service:
 
     async def _recalled(self, path: str, name: str, err: errors.Unavailable) -> Answer:
         """The last answer, for want of a new one. Raises `err` if there is none, or if the host has said no."""
-        if isinstance(err, errors.AccessDenied | errors.Overloaded) or name == module.canonical_version(name):
+        if isinstance(err, errors.AccessDenied | errors.Overloaded) or _is_fixed(name):
             raise err
         last = await self._store.recall(path, name)
         if last is None:
@@ -204,6 +216,7 @@ class Service:
         built = await self._dispatch.ask(op, path, query, pinned=pinned, workspace=workspace, trace=Trace())
         if not isinstance(built, Built) or not semver.is_valid(built.version):
             raise errors.Corrupt("a worker answered another question")
+        self._recent.saw(path, built.read)
         return built
 
     async def _publish(self, path: str, built: Built, info: bytes | None = None) -> None:
@@ -241,6 +254,21 @@ class Service:
         else:
             commit = _commit_of(stored.data or b"{}")[:12]
             trace.note("store", f"{query} is stored, from commit {commit}; that is what the server gives")
+
+
+def _is_fixed(name: str) -> bool:
+    """Whether a query is a version, and not one that stands for another every day."""
+    return name == module.canonical_version(name)
+
+
+def _changing(request: ProxyRequest) -> str:
+    """The name under which the answer of today is kept, "" for a version and for what may pass for the list."""
+    if request.kind is Wanted.LIST:
+        return _LIST
+    if request.kind is Wanted.LATEST:
+        return "latest"
+    changing = request.kind is Wanted.INFO and not _is_fixed(request.version) and request.version != _LIST
+    return request.version if changing else ""
 
 
 def _transient(data: bytes, stale: float = 0.0) -> Answer:

@@ -32,7 +32,7 @@ class LocalSource:
     `name` is what messages call it: where things lie on this machine is not for clients.
     """
 
-    stale = 0.0  # read in place: never older than the moment
+    stale = read_at = 0.0  # read in place: never older than the moment
 
     def __init__(self, path: str, name: str, limits: Limits) -> None:
         if not os.path.isdir(path):

@@ -122,6 +122,11 @@ class Mirror:
             return 0.0
         return max(time.time() - self._listing.time, 1.0)
 
+    @property
+    def read_at(self) -> float:
+        """When the refs were read, in seconds since 1970."""
+        return self._listing.time if self._listing is not None else 0.0
+
     def refresh(self) -> bool:
         """Read the refs from the host again unless this job or a recent one just did; whether they have changed."""
         if self._listing is None or self._fresh or self._young(_REFRESH_PAUSE):

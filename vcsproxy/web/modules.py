@@ -70,8 +70,9 @@ async def module_reply(modules: Modules, request: web.BaseRequest) -> Reply:
         return error_reply(err, "", bad_request=404)
     asked = asked_of(request)
     return stored_reply(
-        answer.stored, wanted.kind, immutable=answer.immutable, asked=asked, hit=answer.hit, stale=answer.stale
-    )
+        answer.stored, wanted.kind, immutable=answer.immutable, asked=asked,
+        hit=answer.hit, stale=answer.stale, good=answer.fresh,
+    )  # fmt: skip
 
 
 async def _cached(modules: Modules, wanted: ProxyRequest, request: web.BaseRequest) -> Reply:

@@ -97,6 +97,7 @@ TABLE: dict[type[errors.VCSProxyError], Rule] = {
 }
 
 _FOR_EVER = 3600.0  # seconds; what is kept for longer is looked at again now and then
+_BRIEF = 1.0  # for which an answer that may change is given again unseen: newer refs may end its life at any time
 _MAX_LINES = 8
 _MAX_BYTES = 640
 _MAX_DATE = 64
@@ -164,14 +165,18 @@ UNSATISFIABLE = (-1, -1)
 
 
 def stored_reply(
-    stored: Stored, kind: Kind, *, immutable: bool, asked: Asked = PLAIN, hit: bool | None = None, stale: float = 0.0
-) -> Reply:
-    """The response for bytes or a file of the store. stale: seconds since it was known to be true, if that matters."""
+    stored: Stored, kind: Kind, *, immutable: bool, asked: Asked = PLAIN,
+    hit: bool | None = None, stale: float = 0.0, good: float = 0.0,
+) -> Reply:  # fmt: skip
+    """The response for bytes or a file of the store. stale: seconds since it was known to be true, if that matters.
+
+    good: seconds for which an answer that may change will be the same.
+    """
     reply = _stored_reply(stored, kind, immutable, asked)
     if stale:
         age = {STALE: str(math.ceil(stale)), "Cache-Control": NO_STORE}
         return replace(reply, headers={**reply.headers, **age}, hit=hit, stale=stale)
-    fresh = _FOR_EVER if immutable and asked is PLAIN else 0.0
+    fresh = 0.0 if asked is not PLAIN else _FOR_EVER if immutable else min(good, _BRIEF)
     return replace(reply, hit=hit, fresh=fresh)
 
 
