@@ -18,10 +18,16 @@ _OPEN, _CLOEXEC, _NONBLOCK = 0x20, 0o2000000, 0o4000
 _EVENT = struct.Struct("iIII")
 
 
+def below(directory: Path) -> Iterator[Path]:
+    """Every file and directory below, also where a running server makes and removes some meanwhile."""
+    for at, directories, files in os.walk(directory):
+        yield from (Path(at, name) for name in (*directories, *files))
+
+
 def listing(directory: Path, *but: str) -> dict[str, tuple[int, int, int, str]]:
     """Every file below a directory: mode, size, time of change, target of a link; `but` are first elements left out."""
     found = {}
-    for path in sorted(directory.rglob("*")):
+    for path in sorted(below(directory)):
         name = str(path.relative_to(directory))
         if name.partition("/")[0] not in but:
             about = path.lstat()
