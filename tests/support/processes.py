@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from vcsproxy.build.entry import IDLE
+
 PROC = Path("/proc")
 
 
@@ -35,9 +37,10 @@ def descendants(pid: int) -> list[int]:
 
 
 def workers(pid: int) -> list[int]:
-    """The living workers of a server: what descends from its fork server, helpers of workers too."""
+    """The workers of a server that are at work: what descends from its fork server, helpers of workers too."""
     children = [child for child in descendants(pid) if _stat(child)[1:2] == [str(pid)]]
-    return [each for child in children for each in descendants(child) if is_alive(each)]
+    found = [each for child in children for each in descendants(child) if is_alive(each)]
+    return [each for each in found if _read(each, "comm").strip() != IDLE.encode()]
 
 
 def wait_for_no_worker(pid: int, seconds: float) -> None:

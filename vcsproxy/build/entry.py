@@ -9,7 +9,9 @@ Messages on it are nine bytes, a letter and a job number:
     X n s (from the server, four bytes more)        the worker of job n has ended with wait status s
 
 On a job's own descriptor a Job comes in and a Result goes out, each as JSON behind its length. A worker that dies
-leaves its descriptor at its end without a Result, which is all the other side has to notice.
+leaves its descriptor at its end without a Result, which is all the other side has to notice. Other jobs may follow on
+the same descriptor, until the other side closes it or the worker has used much of its CPU time; whoever sends them sees
+to it that one worker has to do with one repository only.
 
 Theory of operation: the serving process never forks itself (it has threads and sockets) and never parses what a host
 sent. Workers are children of this process, so only it can wait for them and kill them without hitting a stranger.
@@ -32,16 +34,19 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 import traceback
 from typing import NoReturn
 
-from vcsproxy.build.job import RESULT, TASK, Failed, Limits, Task
-from vcsproxy.process import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, prctl
+from vcsproxy.build.job import RESULT, TASK, Failed, Limits, Result
+from vcsproxy.process import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, call_it, prctl
 
 MESSAGE = struct.Struct("!cQ")
 EXITED = struct.Struct("!cQi")
 LENGTH = struct.Struct("!I")
 MAX_FRAME = 96 << 20
+IDLE = "vcsproxy-idle"  # what a worker without a job is called
+_SHARE = 0.1  # of the CPU time of a job: a worker that has used more takes no other
 
 
 def main(control_fd: int) -> None:
@@ -49,8 +54,9 @@ def main(control_fd: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    from vcsproxy.build import run  # noqa: F401, PLC0415 - loaded once here, shared by every worker
+    from vcsproxy.build import worker  # noqa: PLC0415 - loads all there is, once, shared by every worker
 
+    worker.rehearse()
     gc.collect()
     gc.freeze()
     ForkServer(socket.socket(fileno=control_fd)).serve()
@@ -144,7 +150,7 @@ def _temporary(pid: int) -> str:
 
 
 def _work(fd: int) -> NoReturn:
-    """The life of a worker: read a job, answer it, end. Never returns into the fork server's loop."""
+    """The life of a worker: read jobs, answer them, end. Never returns into the fork server's loop."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -152,10 +158,9 @@ def _work(fd: int) -> NoReturn:
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.makedirs(tempfile.gettempdir(), 0o700, exist_ok=True)
+        call_it(IDLE)
         with socket.socket(fileno=fd) as channel:
-            job = TASK.validate_json(read_frame(channel))
-            confine(job.limits)
-            channel.sendall(_answer(job))
+            _serve(channel)
         code = 0
     except BaseException as err:
         os.write(2, "".join(traceback.format_exception(err)).encode("utf-8", "replace")[-4000:])
@@ -163,18 +168,40 @@ def _work(fd: int) -> NoReturn:
         os._exit(code)
 
 
-def _answer(job: Task) -> bytes:
-    from vcsproxy.build.run import run  # noqa: PLC0415 - not loaded by the serving process
+def _serve(channel: socket.socket) -> None:
+    """Answer jobs until there are no more, or until a good part of the CPU time that one may take is used up."""
+    from vcsproxy.build import worker  # noqa: PLC0415 - not loaded by the serving process
 
-    data = RESULT.dump_json(run(job))
+    worker.begin()
+    confined = False
+    while data := read_frame(channel):
+        call_it("vcsproxy-job")
+        job = TASK.validate_json(data)
+        if not confined:
+            confine(job.limits)
+            confined = True
+        signal.setitimer(signal.ITIMER_REAL, job.limits.wall)
+        answer = _frame(worker.run(job))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        call_it(IDLE)
+        channel.sendall(answer)
+        if time.process_time() > _SHARE * job.limits.cpu:
+            return
+
+
+def _frame(result: Result) -> bytes:
+    data = RESULT.dump_json(result)
     if len(data) > MAX_FRAME:
         data = RESULT.dump_json(Failed("Refused", "the answer is too large"))
     return LENGTH.pack(len(data)) + data
 
 
 def read_frame(channel: socket.socket) -> bytes:
-    """One length-prefixed frame. Raises EOFError when the other side goes away."""
-    (size,) = LENGTH.unpack(_read_exactly(channel, LENGTH.size))
+    """One length-prefixed frame, nothing when the other side goes away. Raises EOFError in the middle of one."""
+    first = channel.recv(1)
+    if not first:
+        return b""
+    (size,) = LENGTH.unpack(first + _read_exactly(channel, LENGTH.size - 1))
     return _read_exactly(channel, size)
 
 
@@ -189,7 +216,7 @@ def _read_exactly(channel: socket.socket, size: int) -> bytes:
 
 
 def confine(limits: Limits) -> None:
-    """Bound this process: memory, CPU, file size, descriptors, wall clock; no cores, no new privileges."""
+    """Bound this process: memory, CPU, file size, descriptors; no cores, no new privileges."""
     for what, bound in (
         # Private memory is what a hostile pack can blow up; packs are mapped read-only and may be larger.
         (resource.RLIMIT_DATA, limits.memory),
@@ -202,7 +229,6 @@ def confine(limits: Limits) -> None:
     _lower(resource.RLIMIT_CPU, limits.cpu, limits.cpu + 5)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit is an OSError instead
-    signal.setitimer(signal.ITIMER_REAL, limits.wall)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     prctl(PR_SET_DUMPABLE, 0)
     with contextlib.suppress(OSError):

@@ -1,8 +1,12 @@
 """The pool of workers: where async ends. A Job goes to the fork server, a Result or an error comes back.
 
 Theory of operation: at most `count` jobs run and at most `queue` wait, first come first served; beyond that callers are
-told to come back. Every job has a socket pair of its own; the worker's end closes with the worker, so its death is
-noticed at once, whatever killed it. The deadline is enforced twice: by the kernel in the worker, and here.
+told to come back. Every worker has a socket pair of its own; its end closes with the worker, so its death is noticed at
+once, whatever killed it. The deadline is enforced twice: by the kernel in the worker, and here.
+
+A worker is used again only for the same repository with the same credentials, only after answers that are no failures,
+and only for a few seconds: what a repository may have done to it can hurt nobody else. One more worker is always kept
+ready, because starting one takes longer than most jobs.
 
 If we crash here: the fork server and all workers die with this process; what they had written lies in workspaces that
 the next start sweeps.
@@ -18,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -25,13 +30,52 @@ from pydantic import ValidationError
 
 from vcsproxy import errors
 from vcsproxy.build.entry import EXITED, LENGTH, MAX_FRAME, MESSAGE
-from vcsproxy.build.job import RESULT, TASK, Built, Called, Failed, Job, Limits, Listed, Located, Result, Task
+from vcsproxy.build.job import (
+    RESULT,
+    TASK,
+    Access,
+    Built,
+    Called,
+    Failed,
+    Host,
+    Job,
+    Limits,
+    Listed,
+    Located,
+    Op,
+    Result,
+    Task,
+)  # fmt: skip
+from vcsproxy.mod.reporoot import RepoRoot
 
 log = structlog.get_logger()
 
 Answered = Located | Listed | Built | Called
 
 _GRACE = 5.0  # seconds after a worker's own deadline before it is killed from here
+_REST = 3.0  # seconds that a worker is kept for another job of its repository
+_MOST_RESTING = 8
+_NO_FAULT = (0, signal.SIGKILL)  # wait statuses that do not tell that the job was to blame
+_BREATH = 0.005  # seconds between a job's start and that of the next spare worker, which are not to compete
+
+
+@dataclass(eq=False, slots=True)
+class _Worker:
+    """A worker that takes jobs; `ended` gets its wait status. `key`: of whose jobs it has had one, None before any."""
+
+    server: _ForkServer
+    number: int
+    channel: socket.socket
+    ended: asyncio.Future[int]
+    key: _Key | None = None
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended.done() and self.server.alive
+
+    def end(self) -> None:
+        self.channel.close()
+        self.server.kill(self.number)
 
 
 class Workers:
@@ -48,10 +92,13 @@ class Workers:
         self._inside = 0
         self._number = 0
         self._server: _ForkServer | None = None
+        self._spare: _Worker | None = None
+        self._resting: dict[_Worker, asyncio.TimerHandle] = {}  # the oldest first
 
     async def start(self) -> None:
         """Start the fork server now, so that no request waits for it. Raises Unavailable if it cannot."""
         await self._fork_server().ready()
+        self._have_spare()
 
     def _fork_server(self) -> _ForkServer:
         if self._server is None or not self._server.alive:
@@ -75,33 +122,114 @@ class Workers:
         return result
 
     async def _run(self, job: Task) -> Result:
-        self._number += 1
-        number, server = self._number, self._fork_server()
-        ours, theirs = socket.socketpair()
-        with ours:
-            ours.setblocking(False)
-            with theirs:
-                ended = server.start(number, theirs)
-            try:
-                async with asyncio.timeout(job.limits.wall + _GRACE):
-                    data = await _exchange(ours, TASK.dump_json(job))
-                    status = await server.status(ended) if data is None else None
-            except TimeoutError:
-                raise _too_slow(job) from None
-            finally:
-                server.kill(number)
-            if data is None:
-                return Failed.of(_died(job, status))
+        key = _key(job)
+        worker = self._rested(key)
+        if worker is not None:
+            result = await self._ask(worker, job, key)
+            if result is not None:
+                return result
+        result = await self._ask(self._fresh(), job, key)
+        return result if result is not None else Failed.of(_died(job, 0))
+
+    async def _ask(self, worker: _Worker, job: Task, key: _Key | None) -> Result | None:
+        """The worker's answer; None if it had retired, or was killed, perhaps before it took the job."""
+        keep = False
         try:
-            return RESULT.validate_json(data)
+            async with asyncio.timeout(job.limits.wall + _GRACE):
+                data = await _exchange(worker.channel, TASK.dump_json(job))
+                status = await worker.server.status(worker.ended) if data is None else None
+            if data is None:
+                return None if worker.key is not None and status in _NO_FAULT else Failed.of(_died(job, status))
+            result = RESULT.validate_json(data)
+            keep = key is not None and not isinstance(result, Failed)
+            return result
+        except TimeoutError:
+            raise _too_slow(job) from None
         except ValidationError as err:
             raise errors.Corrupt("a worker's answer could not be read") from err
+        finally:
+            if keep:
+                self._rest(worker, key)
+            else:
+                worker.end()
+
+    # ---- workers that wait
+
+    def _start(self) -> _Worker:
+        self._number += 1
+        server = self._fork_server()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            with theirs:
+                return _Worker(server, self._number, ours, server.start(self._number, theirs))
+        except BaseException:
+            ours.close()
+            raise
+
+    def _fresh(self) -> _Worker:
+        """A worker without a past: the one that waits for this, or a new one."""
+        spare, self._spare = self._spare, None
+        if spare is not None and not spare.alive:
+            spare.end()
+            spare = None
+        worker = spare if spare is not None else self._start()
+        asyncio.get_running_loop().call_later(_BREATH, self._have_spare)
+        return worker
+
+    def _have_spare(self) -> None:
+        """Let a worker get ready for a job that is still to come; without one the next job waits a little longer."""
+        if self._spare is None and self._server is not None and self._server.alive:
+            with contextlib.suppress(errors.VCSProxyError):
+                self._spare = self._start()
+
+    def _rest(self, worker: _Worker, key: _Key | None) -> None:
+        """Keep a worker for the next question about its repository, which often follows at once."""
+        worker.key = key
+        timer = asyncio.get_running_loop().call_later(_REST, self._dismiss, worker)
+        self._resting[worker] = timer
+        while len(self._resting) > _MOST_RESTING:
+            self._dismiss(next(iter(self._resting)))
+
+    def _rested(self, key: _Key | None) -> _Worker | None:
+        """One that has had to do with the same repository only, and in the same way."""
+        if key is None:
+            return None
+        for worker, timer in list(self._resting.items()):
+            if worker.key == key:
+                timer.cancel()
+                del self._resting[worker]
+                if worker.alive:
+                    return worker
+                worker.end()
+        return None
+
+    def _dismiss(self, worker: _Worker) -> None:
+        timer = self._resting.pop(worker, None)
+        if timer is not None:
+            timer.cancel()
+            worker.end()
 
     async def close(self) -> None:
         """End the fork server and every worker."""
+        for worker in list(self._resting):
+            self._dismiss(worker)
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.end()
         if self._server is not None:
-            await self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            await server.close()
+
+
+_Key = tuple[str, str, str, tuple[Host, ...], tuple[Access, ...], Limits]
+
+
+def _key(task: Task) -> _Key | None:
+    """What two jobs must have in common for one worker to do both; None for one that has a worker of its own."""
+    if not isinstance(task, Job) or not isinstance(task.target, RepoRoot) or task.op is Op.EXPLAIN:
+        return None
+    return task.target.url, task.target.engine, task.mirrors, task.hosts, task.access, task.limits
 
 
 def subject(task: Task) -> str:

@@ -84,6 +84,10 @@ class HttpClient:
         for pool in self._pools.values():
             pool.close()
 
+    def resume(self) -> None:
+        """Tell the next job what the last one was told."""
+        self._told.clear()
+
     def send(
         self,
         method: str,

@@ -17,6 +17,7 @@ from vcsproxy import errors
 from vcsproxy.build.job import Job
 from vcsproxy.mod.reporoot import RepoRoot
 from vcsproxy.trace import note
+from vcsproxy.vcs import talks
 from vcsproxy.vcs.gitengine import GitEngine
 from vcsproxy.vcs.guard import Guard
 from vcsproxy.vcs.ingest import NoBase
@@ -25,8 +26,7 @@ from vcsproxy.vcs.mirrordir import PARTS, Listing, MirrorDirectory, State
 from vcsproxy.vcs.objects import COMMIT, Objects
 from vcsproxy.vcs.packs import Damaged
 from vcsproxy.vcs.refs import HEAD, HEADS, TAGS, RefTable
-from vcsproxy.vcs.transport import connect
-from vcsproxy.vcs.wire import Fetched, NotGiven, UploadPack, Wants
+from vcsproxy.vcs.wire import Fetched, NotGiven, Wants
 
 _MAX_HAVES = 64
 _MAX_SORTED = 1024
@@ -76,7 +76,8 @@ class Mirror:
         self._listing: Listing | None = None
         self._fresh = self._taken = self._offered = False
         self._talk: Talk | None = None
-        self._hang_up: Callable[[], None] | None = None
+        self._hang_up: Callable[[bool], None] | None = None
+        self._key = (root.url, job.hosts, job.access, job.limits)
         self._objects: Objects | None = None
 
     @classmethod
@@ -88,7 +89,7 @@ class Mirror:
         return mirror
 
     def close(self) -> None:
-        self._end_talk()
+        self._end_talk(well=True)
         self._reopen()
 
     def begin_anew(self) -> None:
@@ -324,17 +325,15 @@ class Mirror:
     def _conversation(self) -> Talk:
         if self._talk is None and self._root.engine == "git":
             git = GitEngine(self._root.url, self._guard, self._directory.scratch(), self._state.object_format)
-            self._talk, self._hang_up = git, git.close
+            self._talk, self._hang_up = git, lambda _: git.close()
         elif self._talk is None:
-            connection = connect(self._root.url, self._guard)
-            self._hang_up = connection.close
-            self._talk = UploadPack(connection, self._guard.limits)
+            self._talk, self._hang_up = talks.take(self._root.url, self._guard, self._key)
         return self._talk
 
-    def _end_talk(self) -> None:
+    def _end_talk(self, *, well: bool = False) -> None:
         hang_up, self._talk, self._hang_up = self._hang_up, None, None
         if hang_up is not None:
-            hang_up()
+            hang_up(well)
 
     def _judged(self, err: errors.RepositoryNotFound) -> errors.VCSProxyError:
         """A host's word that there is no such repository, taken for what it is worth."""

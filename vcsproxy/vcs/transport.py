@@ -47,6 +47,10 @@ class HttpConnection:
     def close(self) -> None:
         self._client.close()
 
+    def resume(self) -> None:
+        """Go on in another job, which hears what the first one heard."""
+        self._client.resume()
+
     def advertisement(self) -> Callable[[int], bytes]:
         response = self._discover()
         kind = response.headers.get("Content-Type", "")
