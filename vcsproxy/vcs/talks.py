@@ -42,7 +42,11 @@ def take(url: str, guard: Guard, key: _Key) -> tuple[UploadPack, Callable[[bool]
         if kept is not None:
             kept[2].close()
         opened = connect(url, guard)
-        talk = UploadPack(opened, guard.limits)
+        try:
+            talk = UploadPack(opened, guard.limits)
+        except BaseException:
+            opened.close()
+            raise
         if not isinstance(opened, HttpConnection):
             return talk, lambda _: opened.close()
         connection = opened
