@@ -1,9 +1,8 @@
-"""Sockets: the listener, its limits, and how a reply is sent.
+"""Sockets: the listener and its limits.
 
 Theory of operation: aiohttp parses requests; a connection that sends nothing whole within the keep-alive time is closed
 by it. Against readers that are too slow, or read nothing, a sweep looks at every connection's unsent bytes: after a
-grace of 10 seconds they must have shrunk by 16 KiB a second. Files are read by threads of their own, in pieces, so that
-neither a slow disk nor a build elsewhere holds up the event loop; a small file costs one change of threads.
+grace of 10 seconds they must have shrunk by 16 KiB a second.
 
 If we crash here: clients see a closed connection before Content-Length bytes, which none takes for a whole answer.
 """
@@ -14,13 +13,9 @@ import asyncio
 import contextlib
 import os
 import socket
-import stat
 import struct
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import cast
 
 import aiohttp.http_parser
@@ -30,9 +25,8 @@ from vcsproxy import errors
 from vcsproxy.web.hot import HotReplies
 from vcsproxy.web.middleware import Answer, Observer, log_request, new_request_id
 from vcsproxy.web.respond import BASE_HEADERS, NO_STORE, TEXT, Reply
+from vcsproxy.web.sending import Sender
 
-_PIECE = 256 << 10
-_READERS = 8
 _MAX_FIELDS = 64
 _MAX_LINE = 8190
 _LINGER = 2.0
@@ -72,7 +66,7 @@ def check_parser() -> None:
 class Connection(web.RequestHandler):
     """One client; knows how fast it reads."""
 
-    __slots__ = ("_left", "_listener", "_moved", "_since", "_whole", "_wire")
+    __slots__ = ("_file_left", "_left", "_listener", "_moved", "_since", "_whole", "_wire")
 
     def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop, patience: Patience) -> None:
         super().__init__(
@@ -90,7 +84,7 @@ class Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._moved = False
         self._since = 0.0
-        self._left = 0
+        self._left = self._file_left = 0
         self._whole = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -141,11 +135,15 @@ class Connection(web.RequestHandler):
 
     def begin_reply(self) -> None:
         """Another reply is about to be written: what was unsent before is no measure any more."""
-        self._moved = True
+        self._moved, self._file_left = True, 0
+
+    def file_left(self, size: int) -> None:
+        """So many bytes of a file are not even in the kernel's buffer yet."""
+        self._file_left = size
 
     def is_slow(self, now: float, patience: Patience) -> bool:
         """Whether this client has been taking less than it should since the last sign of progress."""
-        left = self._wire.get_write_buffer_size() if self._wire is not None else 0
+        left = self._file_left + (self._wire.get_write_buffer_size() if self._wire is not None else 0)
         if self._moved or not left or not self._left:
             self._moved, self._since, self._left = False, now, left
             return False
@@ -155,7 +153,10 @@ class Connection(web.RequestHandler):
     def drop(self) -> None:
         """End the connection without sending what is unsent, not even what the kernel holds."""
         if self._wire is not None:
-            self._wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            wire = self._wire.get_extra_info("socket")
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            if self._file_left:
+                _shut(wire.fileno())  # whoever sends the file has a descriptor of its own
             self._wire.abort()
 
     def handle_error(
@@ -177,6 +178,12 @@ class Connection(web.RequestHandler):
         response = web.Response(status=status, body=reply.data, headers={**BASE_HEADERS, **reply.headers})
         response.force_close()
         return response
+
+
+def _shut(fd: int) -> None:
+    """Shut a socket for all who have a descriptor of it; the object that uvloop gives for one cannot."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 _BODY = (b"\ncontent-length", b"\ntransfer-encoding", b"\nupgrade", b"\nexpect")
@@ -220,96 +227,6 @@ class Listener(web.Server):
             now = time.monotonic()
             for connection in [c for c in self._inside if c.is_slow(now, self._patience)]:
                 connection.drop()
-
-
-# --- sending ---
-
-
-@dataclass(slots=True)
-class Sender:
-    """Sends replies. `closing`: tell clients that each reply is the last on its connection."""
-
-    closing: bool = False
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_READERS, "vcsproxy-send"))
-
-    async def send(self, request: web.BaseRequest, reply: Reply) -> tuple[web.StreamResponse, int]:
-        """Send all of it; returns the response and the bytes of its body.
-
-        Raises Corrupt when the file is not what the store said, ConnectionError when the client has gone.
-        """
-        if isinstance(request.protocol, Connection):
-            request.protocol.begin_reply()
-        if reply.file is not None and request.method != "HEAD":
-            return await self._send_file(request, reply, reply.file)
-        return await self._send_data(request, reply)
-
-    def _finish(self, response: web.StreamResponse, request: web.BaseRequest, reply: Reply) -> None:
-        if self.closing or reply.close or request.body_exists:
-            response.force_close()
-
-    async def _send_data(self, request: web.BaseRequest, reply: Reply) -> tuple[web.StreamResponse, int]:
-        response = web.Response(status=reply.status, body=reply.data, headers={**BASE_HEADERS, **reply.headers})
-        if request.method == "HEAD":
-            response.headers["Content-Length"] = str(reply.count if reply.file is not None else len(reply.data))
-        self._finish(response, request, reply)
-        await response.prepare(request)
-        await response.write_eof()
-        return response, 0 if request.method == "HEAD" else len(reply.data)
-
-    async def _send_file(self, request: web.BaseRequest, reply: Reply, file: Path) -> tuple[web.StreamResponse, int]:
-        loop = asyncio.get_running_loop()
-        fd, piece = await loop.run_in_executor(self._pool, _open, file, reply)
-        try:
-            response = web.StreamResponse(status=reply.status, headers={**BASE_HEADERS, **reply.headers})
-            response.content_length = reply.count
-            self._finish(response, request, reply)
-            await response.prepare(request)
-            at, stop = reply.start, reply.start + reply.count
-            while piece:
-                await response.write(piece)
-                at += len(piece)
-                piece = await loop.run_in_executor(self._pool, _read, fd, at, stop) if at < stop else b""
-            if at != stop:
-                raise errors.Corrupt("a stored file ended early")
-            await response.write_eof()
-        finally:
-            os.close(fd)
-        return response, reply.count
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False)
-
-
-def _open(file: Path, reply: Reply) -> tuple[int, bytes]:
-    """(descriptor, first piece) of the reply's file. Raises Corrupt if it is not the file that the store described."""
-    try:
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise errors.Unavailable("the zip was removed from the store just now", "ask again") from None
-    except OSError as err:
-        raise errors.Corrupt("a stored file cannot be opened", err.strerror or "") from err
-    with _closed_on_error(fd):
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_size != reply.size:
-            raise errors.Corrupt("a stored file has another size than it had")
-        return fd, _read(fd, reply.start, reply.start + reply.count)
-
-
-@contextlib.contextmanager
-def _closed_on_error(fd: int) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        os.close(fd)
-        raise
-
-
-def _read(fd: int, start: int, stop: int) -> bytes:
-    """The next piece; short or empty at the end of the file or where the disk fails."""
-    try:
-        return os.pread(fd, min(_PIECE, stop - start), start)
-    except OSError:
-        return b""
 
 
 # --- the whole ---
