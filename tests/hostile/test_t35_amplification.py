@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,9 @@ def test_T35_a_thousand_requests_for_a_hundred_paths(site: Site) -> None:
     )
     questions = [f"/{path}/{file}" for file in files for path in PATHS]
     assert len(questions) == 1000
+    began = time.monotonic()
     statuses = ask_all(site, questions)
+    looks = 8 + (time.monotonic() - began) / 2  # what is unknown is worth one more look every two seconds
     assert Counter(statuses).keys() <= {200, 404}, Counter(statuses)
     assert all(
         status == 200
@@ -73,7 +76,7 @@ def test_T35_a_thousand_requests_for_a_hundred_paths(site: Site) -> None:
         if path in [f"/{p}/@v/v1.0.0.zip" for p in PATHS[:REAL]]
     )
     assert site.commands["fetch"] <= 2, site.commands
-    assert site.commands["ls-refs"] <= 12, site.commands
+    assert site.commands["ls-refs"] <= looks, (site.commands, looks)
     before = site.commands.copy()
     assert ask_all(site, questions[:100]) == statuses[:100]
     assert site.commands["fetch"] == before["fetch"]

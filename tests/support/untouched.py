@@ -19,8 +19,12 @@ _EVENT = struct.Struct("iIII")
 
 
 def below(directory: Path) -> Iterator[Path]:
-    """Every file and directory below, also where a running server makes and removes some meanwhile."""
+    """Every file and directory below, also where a running server makes and removes some meanwhile.
+
+    Not what is in the repository of ours over which workers rehearse.
+    """
     for at, directories, files in os.walk(directory):
+        directories[:] = [name for name in directories if not name.startswith("rehearsal-")]
         yield from (Path(at, name) for name in (*directories, *files))
 
 
