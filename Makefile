@@ -40,7 +40,7 @@ fault: $(VENV)/dev.stamp ## Kill and starve the store at every system call (need
 fuzz: $(VENV)/dev.stamp ## Property and oracle tests with many more examples (minutes)
 	VCSPROXY_FUZZ=1 $(BIN)/python -m pytest -q -n $(JOBS) tests/property tests/oracle --timeout=3000
 
-bench: $(VENV)/dev.stamp ## Time a cold build and a hit side by side with go in direct mode
+bench: $(VENV)/dev.stamp ## Compare side by side with go in direct mode and with file servers (ARGS="cold --mirrors DIR --json FILE")
 	$(BIN)/python -m bench $(ARGS)
 
 conformance: $(VENV)/dev.stamp ## Compare with recorded answers of go: CHECKER=check.py EXPECTED='a.jsonl b.jsonl' MIRRORS=dir SYNTH=dir

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import leftout
 from bench.measure import Row
 
 _HEAD = ("part", "case", "what", "ours", "theirs", "ratio", "target", "")
@@ -20,17 +22,35 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(texts)
 
 
+def line(row: Row) -> str:
+    """One row by itself, as it comes."""
+    return "  ".join(cell for cell in _cells(row) if cell)
+
+
+def verdicts(rows: Sequence[Row]) -> str:
+    """How many targets were met."""
+    count = Counter(row.verdict for row in rows if row.verdict)
+    return f"{count['ok']} targets met, {count['MISSED']} missed"
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     target = "" if row.target is None else f"{row.sense} {row.target:g}"
     return (
         row.part, row.case, row.what, f"{row.ours:.4g} {row.unit}", f"{row.theirs:.4g} {row.unit}",
-        f"{row.ratio:.2f}", target, row.verdict,
+        f"{row.ratio:.3f}" if row.ratio < 0.1 else f"{row.ratio:.2f}", target, row.verdict,
     )  # fmt: skip
 
 
 def save(rows: Sequence[Row], machine: dict[str, str], command: str, file: Path) -> None:
-    value = {"machine": machine, "command": command, "rows": [row.as_dict() for row in rows]}
+    value = {"machine": machine, "command": command, "left_out": leftout.noted, "rows": [row.as_dict() for row in rows]}
     file.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def heading(file: Path) -> str:
+    """What a saved run belongs to."""
+    value: dict[str, Any] = json.loads(file.read_text())
+    lines = [f"command: {value['command']}", *(f"{k}: {v}" for k, v in value["machine"].items())]
+    return "\n".join([*lines, *(f"left out: {each}" for each in value.get("left_out", ()))])
 
 
 def load(file: Path) -> list[Row]:

@@ -8,7 +8,6 @@ FILES_GO = 2.0  # small answers, of a Go file server
 FILES_NGINX = 1.0
 ZIP_NGINX = 0.9
 SERVING_MIB = 150.0
-WORKER_PEAK = 0.6
 LOOP_LAG_MS = 50.0
 
 _LARGE = ("large", "part")
@@ -32,3 +31,8 @@ def questions(kind: str) -> float:
 def following(kind: str) -> float:
     """Of direct mode with nothing."""
     return 0.05 if kind in _LARGE else FOLLOWING
+
+
+def peak(root: str) -> float | None:
+    """Of the memory of go and git together."""
+    return 0.60 if root in ("github.com/moby/moby", "github.com/bench/large") else None

@@ -19,8 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import targets
+import urllib3
+
+from bench import host, targets
 from bench.measure import AT_LEAST, Row, cpu_seconds, memory
+from bench.sides import Same
 from tests.support.gotool import GoTool
 from tests.support.history import Step, build
 from tests.support.processes import descendants
@@ -29,6 +32,7 @@ from tests.support.proxyserver import serving
 PATH = "git.test/x"
 CONNECTIONS = 32
 SOURCE = Path(__file__).parent / "go"
+_ASKED = ("v1.0.0.info", "v1.0.0.mod", "list", "v1.0.0.zip")
 _MODULES, _HITS_A_MODULE = 10_000, 10
 
 
@@ -48,18 +52,26 @@ def rows(work: Path, go: GoTool, seconds: float, runs: int) -> Iterator[Row]:
     tree = {"go.mod": f"module {PATH}\n", "x.go": "package x\n", "noise.bin": noise}
     steps = [Step(tree, tags=["v1.0.0", *(f"v0.{n}.0" for n in range(20))])]  # type: ignore[arg-type]
     build(work / "repos" / "x", steps)
-    config = f'[[source]]\nroot = "{PATH}"\nurl = "file://{work}/repos/x"\n[log]\nlevel = "warning"\n'
+    with host.serving(work / "repos") as near:
+        config = f'[[source]]\nroot = "{PATH}"\nurl = "{near.url}/x"\n'
+        yield from _speed(work, config, load, files, seconds, runs)
+        yield _memory(work, config, load)
+
+
+def _speed(work: Path, config: str, load: Path, files: Path, seconds: float, runs: int) -> Iterator[Row]:
     with serving(work / "s", config) as ours, contextlib.ExitStack() as stack:
-        for name in ("v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip", "list"):
+        for name in (*_ASKED, *(f"v0.{n}.0.info" for n in range(20))):
             assert ours.get(f"/{PATH}/@v/{name}").status == 200, name
         store = ours.data / "store"
         servers = [Server("vcsproxy", ours.base.removeprefix("http://"), ours.process.pid)]
         servers.append(stack.enter_context(_go_files(files, store)))
         if shutil.which("nginx"):
             servers.append(stack.enter_context(_nginx(work, store)))
-        for what in ("v1.0.0.info", "v1.0.0.mod", "list", "v1.0.0.zip"):
+        for what in _ASKED:
+            same = Same(what)
+            for server in servers:
+                same("the answer", _answer(server, what))
             yield from _compare(load, servers, what, seconds, runs)
-    yield _memory(work, config, load)
 
 
 def _compare(load: Path, servers: Sequence[Server], what: str, seconds: float, runs: int) -> Iterator[Row]:
@@ -80,6 +92,12 @@ def _compare(load: Path, servers: Sequence[Server], what: str, seconds: float, r
         yield Row(
             "warm", what, f"requests a second, of {name}", ours["rps"], theirs["rps"], "rps", target, AT_LEAST, more
         )
+
+
+def _answer(server: Server, what: str) -> list[bytes]:
+    """The lines of an answer, in any order: a list has none."""
+    answer = urllib3.request("GET", f"http://{server.address}/{PATH}/@v/{what}", retries=False, timeout=60)
+    return sorted(answer.data.split(b"\n"))
 
 
 def _target(name: str, what: str) -> float | None:
