@@ -150,6 +150,8 @@ def wiring(settings: Settings, hosts: tuple[Host, ...], keyring: Keyring) -> Wir
         negative_ttl=settings.freshness.negative,
         go_limit=settings.go.refuse_newer_than,
         known_hosts=settings.server.data / KNOWN_HOSTS,
+        offline=settings.server.offline,
+        offline_sources=frozenset(source.root for source in settings.source if source.offline),
     )
 
 

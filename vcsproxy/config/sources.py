@@ -28,6 +28,7 @@ class Source(Table):
     private: bool = False
     trust_not_found: bool | None = None  # None: unless the source is private
     engine: Literal["dulwich", "git"] = "dulwich"
+    offline: bool = False  # answered from the store alone
 
     @model_validator(mode="after")
     def _check(self) -> Source:

@@ -34,12 +34,16 @@ def _default_data() -> Path:
 
 
 class Server(Table):
-    """Where to listen and where everything is kept: `data`/store, `data`/mirrors and `data`/tmp."""
+    """Where to listen and where everything is kept: `data`/store, `data`/mirrors and `data`/tmp.
+
+    `offline`: answer from the store alone, and ask nobody.
+    """
 
     listen: str = "127.0.0.1:3000"
     data: FilePath = Field(default_factory=_default_data)
     shutdown_seconds: Lifetime = 30.0
     insecure_public: bool = False
+    offline: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Server:

@@ -12,7 +12,7 @@ from vcsproxy import errors
 from vcsproxy.access.prefix import DEFAULT_PORTS, Prefix
 from vcsproxy.build.job import Access, Host
 from vcsproxy.mod import module
-from vcsproxy.mod.reporoot import RepoRoot, SourceRule
+from vcsproxy.mod.reporoot import RepoRoot, SourceRule, static_root
 
 # Hosts that everybody's modules are on: as good as named where only strangers are kept short.
 _PUBLIC = ("github.com", "gitlab.com", "bitbucket.org")
@@ -73,6 +73,8 @@ class Wiring:
     negative_ttl: float = 10.0
     go_limit: str = ""
     known_hosts: Path | None = None  # of hosts that are named, but not listed
+    offline: bool = False
+    offline_sources: frozenset[str] = frozenset()  # roots of sources that are offline though others are not
 
     @cached_property
     def all_hosts(self) -> tuple[Host, ...]:
@@ -95,6 +97,13 @@ class Wiring:
         """Raise Forbidden for a module path that the configuration does not let through."""
         if _matches(self.deny, path) or (self.allow and not _matches(self.allow, path)):
             raise errors.Forbidden(f"{path} is not served here: the configuration does not allow it", "see [modules]")
+
+    def is_offline(self, path: str) -> bool:
+        """Whether a path is answered from the store alone. Raises what `static_root` does where a source decides."""
+        if self.offline or not self.offline_sources:
+            return self.offline
+        target = static_root(path, self.sources)
+        return isinstance(target, RepoRoot) and target.source in self.offline_sources
 
     def guarded(self, path: str, target: RepoRoot) -> RepoRoot:
         """The repository of a path, marked if the path is private. Raises Forbidden where a private path may not go."""
