@@ -1,5 +1,7 @@
 """go.mod files: the module path, and what each directive says. It reads; it never writes one but the stand-in for none.
 
+go.work files have directives of the same kinds: `workfile` reads them with `Grammar`, `Draft` and `read_directives`.
+
 `module_path` is the quick look that decides whether a directory is the module; `parse_lax` is how Go reads the go.mod
 file of a dependency; `parse` is how it reads that of the main module. All take the raw bytes of the file. Bytes that
 are no UTF-8 come back as surrogate escapes (see `gotext.decode`).
@@ -11,7 +13,7 @@ cmd/go/internal/modfetch/coderepo.go (legacyGoMod); specification section 5.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,22 +33,23 @@ MAX_FAULTS = 100
 
 
 class Fault(NamedTuple):
-    """One thing wrong with a go.mod file; line and column count from 1."""
+    """One thing wrong with a go.mod or go.work file; line and column count from 1."""
 
     line: int
     message: str
     column: int = 1
+    file: str = "go.mod"
 
     def __str__(self) -> str:
         column = f":{self.column}" if self.column > 1 else ""
-        return f"go.mod:{self.line}{column}: {self.message}"
+        return f"{self.file}:{self.line}{column}: {self.message}"
 
 
 class ModFileError(ValueError):
-    """A go.mod file that cannot be read; the text is Go's, one line a fault, and can always be encoded."""
+    """A go.mod or go.work file that cannot be read; the text is Go's, one line a fault, and can always be encoded."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(Fault(line, gotext.scrub(message), column) for line, message, column in faults)
+        self.faults = tuple(fault._replace(message=gotext.scrub(fault.message)) for fault in faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
@@ -105,7 +108,7 @@ class GoMod:
 
 def parse(data: bytes) -> GoMod:
     """Read a go.mod file as that of the main module (modfile.Parse); raises ModFileError with every fault."""
-    return _parse(data, strict=True)
+    return _parse(data, _STRICT)
 
 
 def parse_lax(data: bytes) -> GoMod:
@@ -113,7 +116,7 @@ def parse_lax(data: bytes) -> GoMod:
 
     Only module, go, require, retract and ignore count; other directives, and faulty retractions, are passed over.
     """
-    return _parse(data, strict=False)
+    return _parse(data, _LENIENT)
 
 
 # --- looks at single lines ---
@@ -177,9 +180,10 @@ def retracted(intervals: Iterable[Retract], version: str) -> bool:
 
 
 @dataclass(slots=True)
-class _File:
-    """A GoMod in the making: one attribute a directive, None for a single one not seen yet."""
+class Draft:
+    """A file in the making: one attribute a directive, None for a single one not seen yet."""
 
+    file: str
     strict: bool
     faults: list[Fault] = field(default_factory=list)
     module: str | None = None
@@ -192,30 +196,16 @@ class _File:
     tool: list[str] = field(default_factory=list)
     godebug: list[tuple[str, str]] = field(default_factory=list)
     ignore: list[str] = field(default_factory=list)
+    use: list[str] = field(default_factory=list)
     deprecated: str = ""
 
     def fault(self, at: Position, message: str) -> None:
         if len(self.faults) < MAX_FAULTS:
-            self.faults.append(Fault(at.line, message, at.column))
-
-    def finish(self) -> GoMod:
-        return GoMod(
-            module=self.module or "",
-            go=self.go or "",
-            toolchain=self.toolchain or "",
-            require=tuple(self.require),
-            replace=tuple(self.replace),
-            exclude=tuple(self.exclude),
-            retract=tuple(self.retract),
-            tool=tuple(self.tool),
-            godebug=tuple(self.godebug),
-            ignore=tuple(self.ignore),
-            deprecated=self.deprecated,
-        )
+            self.faults.append(Fault(at.line, message, at.column, self.file))
 
 
 @dataclass(frozen=True, slots=True)
-class _Directive:
+class Directive:
     """One directive, alone or out of a block; `comment` is the text of the comments that explain it."""
 
     verb: str
@@ -228,41 +218,71 @@ class _Directive:
         return _comment_text(self.line) if self.line.before or self.line.suffix else self.block_comment
 
 
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """The directives of one kind of file, and those that may be blocks.
+
+    A reader of a directive adds to the draft or raises BadDirective. Unless strict, what has no reader is passed over.
+    """
+
+    file: str
+    verbs: Mapping[str, Callable[[Draft, Directive], None]]
+    blocks: frozenset[str]
+    strict: bool = True
+
+
+def read_directives(data: bytes, grammar: Grammar) -> Draft:
+    """Read a whole file; raises ModFileError with every fault."""
+    try:
+        statements = parse_syntax(gotext.decode(data), grammar.file)
+    except SyntaxFault as bad:
+        raise ModFileError([Fault(bad.at.line, str(bad), bad.at.column, grammar.file)]) from None
+    draft = Draft(grammar.file, grammar.strict)
+    for statement in statements:
+        if isinstance(statement, Line):
+            _add(draft, grammar, Directive(statement.tokens[0], statement.tokens[1:], statement))
+        elif len(statement.tokens) == 1 and statement.tokens[0] in grammar.blocks:
+            comment = _comment_text(statement)
+            for line in statement.lines:
+                _add(draft, grammar, Directive(statement.tokens[0], line.tokens, line, comment))
+        elif grammar.strict:
+            draft.fault(statement.at, f"unknown block type: {' '.join(statement.tokens)}")
+    if draft.faults:
+        raise ModFileError(draft.faults)
+    return draft
+
+
 def _comment_text(holder: Line | Block) -> str:
     texts = (text.removeprefix("//") for text in (*holder.before, *holder.suffix) if text)
     return "\n".join(gotext.trim(text) for text in texts)
 
 
-def _parse(data: bytes, *, strict: bool) -> GoMod:
+def _add(draft: Draft, grammar: Grammar, directive: Directive) -> None:
+    read = grammar.verbs.get(directive.verb)
     try:
-        statements = parse_syntax(gotext.decode(data))
-    except SyntaxFault as bad:
-        raise ModFileError([Fault(bad.at.line, str(bad), bad.at.column)]) from None
-    file = _File(strict)
-    for statement in statements:
-        if isinstance(statement, Line):
-            _add(file, _Directive(statement.tokens[0], statement.tokens[1:], statement))
-        elif len(statement.tokens) == 1 and statement.tokens[0] in _BLOCKS:
-            comment = _comment_text(statement)
-            for line in statement.lines:
-                _add(file, _Directive(statement.tokens[0], line.tokens, line, comment))
-        elif strict:
-            file.fault(statement.at, f"unknown block type: {' '.join(statement.tokens)}")
-    if file.faults:
-        raise ModFileError(file.faults)
-    return file.finish()
-
-
-def _add(file: _File, directive: _Directive) -> None:
-    if not file.strict and directive.verb not in _LAX:
-        return
-    try:
-        read = _VERBS.get(directive.verb)
-        if read is None:
+        if read is not None:
+            read(draft, directive)
+        elif grammar.strict:
             raise BadDirective(f"unknown directive: {directive.verb}")
-        read(file, directive)
     except BadDirective as bad:
-        file.fault(directive.line.at, str(bad))
+        draft.fault(directive.line.at, str(bad))
+
+
+def _parse(data: bytes, grammar: Grammar) -> GoMod:
+    draft = read_directives(data, grammar)
+    return GoMod(
+        module=draft.module or "",
+        go=draft.go or "",
+        toolchain=draft.toolchain or "",
+        require=tuple(draft.require),
+        replace=tuple(draft.replace),
+        exclude=tuple(draft.exclude),
+        retract=tuple(draft.retract),
+        tool=tuple(draft.tool),
+        godebug=tuple(draft.godebug),
+        ignore=tuple(draft.ignore),
+        deprecated=draft.deprecated,
+    )
 
 
 _GO_VERSION = re.compile(r"[1-9][0-9]*\.(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))?(?:[a-z]+[0-9]+)?")
@@ -271,84 +291,85 @@ _TOOLCHAIN = re.compile(r"default\Z|go1(?:\Z|\.)")
 _DEPRECATED = re.compile(r"(?:\A|\n\n)Deprecated: *((?s:.)*?)(?:\Z|\n\n)")
 
 
-def _add_module(file: _File, directive: _Directive) -> None:
-    if file.module is not None:
+def _add_module(draft: Draft, directive: Directive) -> None:
+    if draft.module is not None:
         raise BadDirective("repeated module statement")
     found = _DEPRECATED.search(directive.comment)
-    file.deprecated = found[1] if found else ""
-    file.module = ""
+    draft.deprecated = found[1] if found else ""
+    draft.module = ""
     if len(directive.args) != 1:
         raise BadDirective("usage: module module/path")
-    file.module = string_argument(directive.args[0])
+    draft.module = string_argument(directive.args[0])
 
 
-def _add_go(file: _File, directive: _Directive) -> None:
-    if file.go is not None:
+def _add_go(draft: Draft, directive: Directive) -> None:
+    if draft.go is not None:
         raise BadDirective("repeated go statement")
     version = only_argument(directive.verb, directive.args)
     if not _GO_VERSION.fullmatch(version):
-        mended = None if file.strict else _LAX_GO_VERSION.fullmatch(version)
+        mended = None if draft.strict else _LAX_GO_VERSION.fullmatch(version)
         if mended is None:
             raise BadDirective(f"invalid go version '{version}': must match format 1.23.0")
         version = mended[1]
-    file.go = version
+    draft.go = version
 
 
-def _add_toolchain(file: _File, directive: _Directive) -> None:
-    if file.toolchain is not None:
+def _add_toolchain(draft: Draft, directive: Directive) -> None:
+    if draft.toolchain is not None:
         raise BadDirective("repeated toolchain statement")
     name = only_argument(directive.verb, directive.args)
     if not _TOOLCHAIN.match(name):
         raise BadDirective(f"invalid toolchain version '{name}': must match format go1.23.0 or default")
-    file.toolchain = name
+    draft.toolchain = name
 
 
-def _add_godebug(file: _File, directive: _Directive) -> None:
+def _add_godebug(draft: Draft, directive: Directive) -> None:
     setting = directive.args[0] if len(directive.args) == 1 else ""
     key, equals, value = setting.partition("=")
     if not equals or any(mark in setting for mark in "\"`',"):
         raise BadDirective("usage: godebug key=value")
-    file.godebug.append((key, value))
+    draft.godebug.append((key, value))
 
 
-def _add_require(file: _File, directive: _Directive) -> None:
+def _add_require(draft: Draft, directive: Directive) -> None:
     path, version = path_and_version(directive.verb, directive.args)
     words = gotext.fields(directive.line.suffix[0].removeprefix("//")) if directive.line.suffix else []
     indirect = words == ["indirect"] or (len(words) > 1 and words[0] == "indirect;")
-    file.require.append(Require(path, version, indirect))
+    draft.require.append(Require(path, version, indirect))
 
 
-def _add_exclude(file: _File, directive: _Directive) -> None:
-    file.exclude.append(Exclude(*path_and_version(directive.verb, directive.args)))
+def _add_exclude(draft: Draft, directive: Directive) -> None:
+    draft.exclude.append(Exclude(*path_and_version(directive.verb, directive.args)))
 
 
-def _add_replace(file: _File, directive: _Directive) -> None:
-    file.replace.append(Replace(*replacement(directive.args)))
+def _add_replace(draft: Draft, directive: Directive) -> None:
+    draft.replace.append(Replace(*replacement(directive.args)))
 
 
-def _add_retract(file: _File, directive: _Directive) -> None:
+def _add_retract(draft: Draft, directive: Directive) -> None:
     try:
         low, high, rest = interval(directive.args)
-        if rest and file.strict:
+        if rest and draft.strict:
             raise BadDirective(f"unexpected token after version: {gotext.quote(rest[0])}")
     except BadDirective:
-        if file.strict:
+        if draft.strict:
             raise
         return
-    file.retract.append(Retract(low, high, directive.comment))
+    draft.retract.append(Retract(low, high, directive.comment))
 
 
-def _add_tool(file: _File, directive: _Directive) -> None:
-    file.tool.append(string_argument(only_argument(directive.verb, directive.args)))
+def _add_tool(draft: Draft, directive: Directive) -> None:
+    draft.tool.append(string_argument(only_argument(directive.verb, directive.args)))
 
 
-def _add_ignore(file: _File, directive: _Directive) -> None:
-    file.ignore.append(string_argument(only_argument(directive.verb, directive.args)))
+def _add_ignore(draft: Draft, directive: Directive) -> None:
+    draft.ignore.append(string_argument(only_argument(directive.verb, directive.args)))
 
 
-_LAX = frozenset(("go", "module", "retract", "require", "ignore"))
+_LAX = ("go", "module", "retract", "require", "ignore")
 _BLOCKS = frozenset(("module", "godebug", "require", "exclude", "replace", "retract", "tool", "ignore"))
-_VERBS: dict[str, Callable[[_File, _Directive], None]] = {
+
+VERBS: Mapping[str, Callable[[Draft, Directive], None]] = {
     "module": _add_module,
     "go": _add_go,
     "toolchain": _add_toolchain,
@@ -360,3 +381,7 @@ _VERBS: dict[str, Callable[[_File, _Directive], None]] = {
     "tool": _add_tool,
     "ignore": _add_ignore,
 }
+"""The directives of go.mod."""
+
+_STRICT = Grammar("go.mod", VERBS, _BLOCKS)
+_LENIENT = Grammar("go.mod", {verb: VERBS[verb] for verb in _LAX}, _BLOCKS, strict=False)
