@@ -3,11 +3,13 @@
 VCSProxyError              .hint: what the reader can do about it; never a secret
 ├─ InvalidRequest          the caller's fault: bad path, bad version, bad query
 ├─ NotFound                proven absence: `go` in direct mode would say no as well
-│  └─ RepositoryNotFound   the host says that there is no such repository
+│  ├─ RepositoryNotFound   the host says that there is no such repository
+│  └─ HostUnknown          there is no host of that name
 ├─ Gone                    withdrawn by the operator
 ├─ Denied                  Unauthenticated, Forbidden
 ├─ Refused                 exists, but breaks a limit or a promise
-│  └─ ModuleChanged        a version would change its bytes
+│  ├─ ModuleChanged        a version would change its bytes
+│  └─ SumMismatch          a version has other hashes than a go.sum says
 ├─ Unavailable             unknown now, ask again
 │  ├─ UpstreamFailed       the Git host or the go-import page failed, or made no sense
 │  │  ├─ AccessDenied      it wants a credential, or refuses the one it got
@@ -57,6 +59,10 @@ class RepositoryNotFound(NotFound):
     """The host says that there is no such repository; hosts say so of some that they do not want to show, too."""
 
 
+class HostUnknown(NotFound):
+    """No name server knows a host of that name."""
+
+
 class Gone(VCSProxyError):
     """Withdrawn on purpose by the operator."""
 
@@ -79,6 +85,10 @@ class Refused(VCSProxyError):
 
 class ModuleChanged(Refused):
     """A version that was served before would now have other bytes."""
+
+
+class SumMismatch(Refused):
+    """A version does not have the hash that a go.sum has of it."""
 
 
 class Unavailable(VCSProxyError):

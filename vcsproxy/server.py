@@ -34,11 +34,13 @@ from vcsproxy.proxy.workers import Workers
 from vcsproxy.store.disk import DiskStore
 from vcsproxy.web.app import App
 from vcsproxy.web.serving import WebServer
+from vcsproxy.web.verification import Verifications
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
+OUT_TMP = ".vcsproxy"  # of a store that is made elsewhere: unfinished files must be on its file system
 _LAST_WORDS = 2.0  # seconds for builds to end after the last request has
 
 
@@ -64,17 +66,21 @@ def _make_directories(data: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_parts(settings: Settings, *, sweep: bool = False) -> AsyncIterator[tuple[Service, Live]]:
+async def open_parts(
+    settings: Settings, *, sweep: bool = False, out: Path | None = None
+) -> AsyncIterator[tuple[Service, Live]]:
     """The service with all it stands on, and its exchangeable configuration; builds that still run then are ended.
 
-    sweep: first remove what dead processes left. Raises VCSProxyError if the data directory cannot be used, ConfigError
-    if a secret cannot be had.
+    sweep: first remove what dead processes left. out: where the store is, if not in the data directory. Raises
+    VCSProxyError if the data directory cannot be used, ConfigError if a secret cannot be had.
     """
     data = settings.server.data
     with _our_errors(data):
         _make_directories(data)
-        store = DiskStore(data / "store", data / "tmp")
+        store = DiskStore(out or data / "store", out / OUT_TMP if out else data / "tmp")
     async with contextlib.AsyncExitStack() as stack:
+        if out is not None:
+            stack.callback(_remove_empty, out / OUT_TMP)
         stack.push_async_callback(store.close)
         if sweep:
             sweeping = asyncio.create_task(store.sweep())  # what dead processes left is in nobody's way
@@ -94,10 +100,16 @@ async def open_parts(settings: Settings, *, sweep: bool = False) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
+async def open_service(settings: Settings, out: Path | None = None) -> AsyncIterator[Service]:
     """As open_parts, for a few questions without a server."""
-    async with open_parts(settings) as (service, _):
+    async with open_parts(settings, sweep=out is not None, out=out) as (service, _):
         yield service
+
+
+def _remove_empty(directory: Path) -> None:
+    """Leave no trace in a tree that is to be copied, unless another process is at work there."""
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 async def _ended(sweeping: asyncio.Task[int]) -> None:
@@ -179,8 +191,9 @@ async def _serve(settings: Settings, signals: Signals, read: ReadSettings) -> in
     ready = Readiness(settings.server.data)
     async with open_parts(settings, sweep=True) as (service, live):
         watching = asyncio.create_task(live.watch(signals.reload, read))
+        verifications = Verifications(service)
         try:
-            web = WebServer(App(service, ready).reply)
+            web = WebServer(App(service, ready, verifications).reply)
             live.forget = web.forget
             url = await _listen(web, settings)
             log.info("serving", url=url, use=f"GOPROXY={url}", data=str(settings.server.data))
@@ -193,6 +206,7 @@ async def _serve(settings: Settings, signals: Signals, read: ReadSettings) -> in
                 return 1
         finally:
             watching.cancel()
+            await verifications.close()
     log.info("stopped")
     return 0
 

@@ -38,7 +38,7 @@ class Zipped:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """One file of the module: its path in the repository and blob; `path` None for an inherited LICENSE, kept raw."""
 
     path: bytes | None
@@ -66,9 +66,9 @@ class Assembly:
 
     def write(self, module_path: str, version: str, out: BinaryIO) -> Zipped:
         """Write the zip. Raises NotFound with Go's `create zip: ...` when the module cannot be zipped."""
-        files = list(self._in_order())
+        files = list(self.in_order())
         sources = dict(files)
-        facts = [modzip.FileFact(name, 0, _kind(source.entry)) for name, source in files]
+        facts = [modzip.FileFact(name, 0, self.kind(source)) for name, source in files]
         checked = self._checked(facts, sources)
         _tell(checked)
         try:
@@ -88,19 +88,19 @@ class Assembly:
         note("files", f"in the zip: {len(checked.valid)} files, {size} bytes")
         return Zipped(writer.close(), len(checked.omitted))
 
-    def _checked(self, facts: list[modzip.FileFact], sources: Mapping[str, _Source]) -> modzip.Checked:
+    def _checked(self, facts: list[modzip.FileFact], sources: Mapping[str, Source]) -> modzip.Checked:
         """Which files the zip has, with all that is to be read for it here: to know more takes a look into go.mod."""
         checked = modzip.check_files(facts, "")
         gomod = sources.get("go.mod")
-        self._bring([*(sources[fact.path] for fact in checked.valid), *([gomod] if gomod else [])])
-        language = self._language(gomod)
+        self.bring([*(sources[fact.path] for fact in checked.valid), *([gomod] if gomod else [])])
+        language = self.language(gomod)
         if not language:
             return checked
         checked = modzip.check_files(facts, language)
-        self._bring(sources[fact.path] for fact in checked.valid)
+        self.bring(sources[fact.path] for fact in checked.valid)
         return checked
 
-    def _bring(self, sources: Iterable[_Source]) -> None:
+    def bring(self, sources: Iterable[Source]) -> None:
         """Have all here that the zip needs, with the attributes that apply to it."""
         chosen = list(sources)
         above = {directory for source in chosen if source.path is not None for directory in _above(source.path)}
@@ -108,7 +108,7 @@ class Assembly:
         attributes = [entry.oid for entry in found if entry and not (entry.is_tree or entry.is_submodule)]
         self._repo.bring(self._place.commit, [*(source.entry.oid for source in chosen), *attributes])
 
-    def _in_order(self) -> Iterator[tuple[str, _Source]]:
+    def in_order(self) -> Iterator[tuple[str, Source]]:
         """(name in the module, source) in the order of `git archive`, an inherited LICENSE last."""
         directory, found = self._place.directory, False
         if directory != ".":
@@ -116,26 +116,40 @@ class Assembly:
             for file in self._repo.files(self._place.commit, directory):
                 name = file.path[start:].decode("utf-8", "surrogateescape")
                 found = found or name == _LICENSE
-                yield name, _Source(file.path, file.entry)
+                yield name, Source(file.path, file.entry)
         if directory and not found:
             entry = self._repo.objects.find(self._tree, _LICENSE.encode())
             if entry is not None and not entry.is_tree and not entry.is_submodule:
-                yield _LICENSE, _Source(None, Entry(entry.name, 0o100644, entry.oid))
+                yield _LICENSE, Source(None, Entry(entry.name, 0o100644, entry.oid))
 
-    def _language(self, gomod: _Source | None) -> str:
+    def language(self, gomod: Source | None) -> str:
         """The Go language version that the module's own go.mod asks for, "" when it does not say."""
         if gomod is None or gomod.path is None or gomod.entry.is_symlink:
             return ""
         try:
-            parsed = modfile.parse_lax(self._content(gomod))
+            parsed = modfile.parse_lax(self.content(gomod))
         except modfile.ModFileError:
             return ""
         return gover.lang(parsed.go) if parsed.go else ""
 
-    def _content(self, source: _Source) -> bytes:
+    def find(self, name: str) -> Source | None:
+        """A file of the module's directory by its name there."""
+        return dict(self.in_order()).get(name)
+
+    def content(self, source: Source) -> bytes:
+        """What the file has in the zip."""
         return self._content_and_stream(source)[0]
 
-    def _content_and_stream(self, source: _Source) -> tuple[bytes, bytes]:
+    def raw(self, source: Source) -> bytes:
+        """What the file has in the repository."""
+        return self._repo.blob(self._place.commit, source.entry.oid)[0]
+
+    @staticmethod
+    def kind(source: Source) -> modzip.Kind:
+        """What the zip's rules take the file for."""
+        return modzip.Kind.SYMLINK if source.entry.is_symlink else modzip.Kind.REGULAR
+
+    def _content_and_stream(self, source: Source) -> tuple[bytes, bytes]:
         """(what the file has in the zip, the pack's own deflate stream of just that; empty if there is none)."""
         blob, stream = self._repo.blob(self._place.commit, source.entry.oid)
         if source.path is None or source.entry.is_symlink:
@@ -172,7 +186,3 @@ def _tell(checked: modzip.Checked) -> None:
             why = ", ".join(f"{reason} ({count})" for reason, count in reasons)
             note("files", f"{len(files)} {what}: {why}")
             note_each("files", files, len(files))
-
-
-def _kind(entry: Entry) -> modzip.Kind:
-    return modzip.Kind.SYMLINK if entry.is_symlink else modzip.Kind.REGULAR

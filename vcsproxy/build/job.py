@@ -30,6 +30,21 @@ class Op(enum.StrEnum):
     INFO = "info"
     ZIP = "zip"
     EXPLAIN = "explain"
+    VARIANTS = "variants"
+    MODULES = "modules"
+
+
+class Cause(enum.StrEnum):
+    """What can make somebody's hash of a version another one than ours; the value is its name in reports."""
+
+    VENDOR_RULE = "vendor-rule"  # files of vendor directories by the rule before Go 1.24, or since
+    NOT_CONVERTED = "not-converted"  # files as the repository has them, without the conversions of .gitattributes
+    CONVERTED = "converted"  # a go.mod with them
+    CRLF = "crlf"  # text files with the line ends of Windows, as under core.autocrlf
+    NO_LICENSE = "no-license"  # without the LICENSE that a directory inherits from the root
+    CONVERTED_LICENSE = "converted-license"  # with that LICENSE converted
+    INCOMPATIBLE = "incompatible"  # names with +incompatible in the version, or without
+    NO_GO_MOD = "no-go.mod"  # the go.mod that go makes up for a module without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +110,10 @@ class Job:
     """One question about one module path.
 
     LOCATE finds the repository of a Discover or Probe target; all others have a RepoRoot. `query` is a version or
-    revision for INFO and EXPLAIN, a canonical version for ZIP, else empty. `pinned` is the commit hash that the
-    version's stored `.info` promised, empty when nothing was promised yet. `mirrors` and `workspace` are directories;
-    files of the answer are written to the workspace and belong to the caller. `access` are the credentials that this
-    job may use and no others. `offline`: answer from what is here, and do not ask the host.
+    revision for INFO and EXPLAIN, a canonical version for ZIP and VARIANTS, else empty. `pinned` is the commit that
+    the version's stored `.info` promised, empty when nothing was promised yet. `mirrors` and `workspace` are
+    directories; files of the answer are written to the workspace and belong to the caller. `access` are the credentials
+    that this job may use and no others. `offline`: answer from what is here, and do not ask the host.
     """
 
     op: Op
@@ -194,6 +209,38 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """A hash, and what it takes to get it; no cause: it is the right one."""
+
+    causes: tuple[Cause, ...]
+    h1: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """Hashes of a version's zip and go.mod at one commit, those with the fewest causes first.
+
+    pointers: files of the zip that are pointers to Git LFS, whose content is nowhere in the repository.
+    """
+
+    commit: str
+    zips: tuple[Variant, ...]
+    gomods: tuple[Variant, ...]
+    pointers: int = 0
+    steps: tuple[Step, ...] = ()
+    kind: Literal["variants"] = "variants"
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """The paths of all modules that a repository has, by its tags and by the go.mod files of its HEAD; sorted."""
+
+    paths: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
+    kind: Literal["modules"] = "modules"
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """An error by the name of its class in `errors`, or of the nearest one there, with its message and hint."""
 
@@ -227,7 +274,9 @@ class Failed:
 
 
 Task = Job | Call
-Result = Located | Listed | Built | Called | Failed
+Answered = Listed | Built | Variants | Modules
+Outcome = Located | Answered | Called
+Result = Outcome | Failed
 
 TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Discriminator("kind")])
 RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, Discriminator("kind")])

@@ -15,7 +15,9 @@ from vcsproxy import errors
 from vcsproxy.build import answers
 from vcsproxy.build.coderepo import CodeRepo
 from vcsproxy.build.explain import explain, explained
-from vcsproxy.build.job import Built, Call, Failed, Job, Listed, Located, Op, Result, Task
+from vcsproxy.build.inventory import modules
+from vcsproxy.build.job import Answered, Built, Call, Failed, Job, Listed, Located, Op, Result, Task
+from vcsproxy.build.variants import variants
 from vcsproxy.mod.reporoot import CodeRoot, RepoRoot, code_root, without_userinfo
 from vcsproxy.secret import Redactor, Secret
 from vcsproxy.trace import Trace, note, tracing
@@ -72,13 +74,13 @@ def _too_big(task: Task) -> errors.Refused:
     return errors.Refused(f"{_subject(task)} needs more than {mib} MiB of memory", "limits.memory bounds it")
 
 
-def _run(job: Job) -> Located | Listed | Built:
+def _run(job: Job) -> Located | Answered:
     if isinstance(job.target, RepoRoot):
         return _ask(job, job.target)
     return Located(resolve(job.target, job.hosts, job.limits, job.access))
 
 
-def _ask(job: Job, root: RepoRoot) -> Built | Listed:
+def _ask(job: Job, root: RepoRoot) -> Answered:
     code = code_root(job.path, root)
     where = f"is in its directory {code.code_dir}" if code.code_dir else "is at its root"
     tags = f", its tags begin with {code.tag_prefix}" if code.tag_prefix else ""
@@ -97,11 +99,13 @@ def _ask(job: Job, root: RepoRoot) -> Built | Listed:
         raise errors.UpstreamFailed(message, hint) from err
 
 
-def _answered(job: Job, root: RepoRoot, code: CodeRoot) -> Built | Listed:
+def _answered(job: Job, root: RepoRoot, code: CodeRoot) -> Answered:
     with _open(job, root) as source:
         try:
             answer = _attempt(job, root, code, source, again=True)
-            return replace(answer, stale=source.stale, read=source.read_at)
+            if isinstance(answer, Listed | Built):
+                return replace(answer, stale=source.stale, read=source.read_at)
+            return answer
         except (Damaged, MissingObject) as err:
             if not isinstance(source, Mirror) or job.offline:
                 raise
@@ -109,7 +113,7 @@ def _answered(job: Job, root: RepoRoot, code: CodeRoot) -> Built | Listed:
             raise Damaged(f"object {err} is missing" if isinstance(err, MissingObject) else str(err)) from err
 
 
-def _attempt(job: Job, root: RepoRoot, code: CodeRoot, source: LocalSource | Mirror, *, again: bool) -> Built | Listed:
+def _attempt(job: Job, root: RepoRoot, code: CodeRoot, source: LocalSource | Mirror, *, again: bool) -> Answered:
     """Answer from the refs that are at hand, once more from new ones if nothing is found; facts are read anew then."""
     repo = Repo(source, job.limits)
     asked = CodeRepo(repo, root, code)
@@ -136,10 +140,12 @@ def _open(job: Job, root: RepoRoot) -> Iterator[LocalSource | Mirror]:
         source.close()
 
 
-_ANSWERS: dict[Op, Callable[[Job, CodeRepo, Repo], Built | Listed]] = {
+_ANSWERS: dict[Op, Callable[[Job, CodeRepo, Repo], Answered]] = {
     Op.LIST: answers.listed,
     Op.LATEST: answers.latest,
     Op.INFO: answers.info,
     Op.ZIP: answers.zipped,
     Op.EXPLAIN: explain,
+    Op.VARIANTS: variants,
+    Op.MODULES: modules,
 }

@@ -6,13 +6,15 @@ Verbs raise errors of `vcsproxy.errors`; only this module prints them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import keyword
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import click
 
@@ -21,6 +23,7 @@ from vcsproxy import __version__, errors
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from vcsproxy.build.job import Variants
     from vcsproxy.config import Settings
     from vcsproxy.proxy.service import Explanation
     from vcsproxy.web.modules import Modules
@@ -29,6 +32,14 @@ if TYPE_CHECKING:
         """What the verbs ask; `proxy.service.Service` is the one."""
 
         async def explain(self, path: str, query: str) -> Explanation: ...
+
+        async def variants(self, path: str, version: str) -> Variants: ...
+
+        async def variants_at(self, path: str, version: str, commit: str) -> Variants: ...
+
+        async def modules(self, path: str) -> tuple[str, ...]: ...
+
+        def expect(self, sums: Mapping[str, str]) -> None: ...
 
 
 T = TypeVar("T")
@@ -40,7 +51,9 @@ FAILED, USAGE, NOT_FOUND, INTERRUPTED = 1, 2, 3, 130
 
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such module or version, 130 interrupted."
 
-_VERBS = ("serve", "mod", "explain", "tags", "hash", "config")
+_VERBS = (
+    "serve", "mod", "explain", "verify", "seed", "sync", "bundle", "import", "store", "tags", "hash", "config",
+)  # fmt: skip
 
 
 class Verbs(click.Group):
@@ -52,7 +65,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _VERBS:
             return None
-        command: click.Command = importlib.import_module(f"vcsproxy.cli.{cmd_name}").command
+        name = cmd_name + "_" * keyword.iskeyword(cmd_name)
+        command: click.Command = importlib.import_module(f"vcsproxy.cli.{name}").command
         return command
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
@@ -149,24 +163,39 @@ def load_settings(config_file: Path | None, **server: object) -> Settings:
     """The configuration with what the command line says of [server]; None says nothing. Raises ConfigError."""
     from vcsproxy.config import load  # noqa: PLC0415
 
-    return load(config_file, {"server": {key: str(value) for key, value in server.items() if value is not None}})
+    said = {key: value if value is True else str(value) for key, value in server.items() if value is not None}
+    return load(config_file, {"server": said})
 
 
 def ask(
     ctx: click.Context, settings: Settings, question: Callable[[Answering], Coroutine[None, None, T]], what: str
 ) -> T:
     """Open the modules, ask, close; `what` is shown on a terminal while that takes time."""
+    with progress(what):
+        return work_with(ctx, settings, question)
+
+
+def work_with(
+    ctx: click.Context,
+    settings: Settings,
+    work: Callable[[Answering], Coroutine[None, None, T]],
+    level: Literal["warning", "error"] = "warning",
+    out: Path | None = None,
+) -> T:
+    """Open the modules, do some work with them, close.
+
+    level: of what the log shows meanwhile. out: where the store is, if not in the data directory.
+    """
     from vcsproxy import logs, server  # noqa: PLC0415
 
-    logs.configure(settings.log.format, "warning")
-    open_modules: OpenModules = ctx.obj or server.open_service
+    logs.configure(settings.log.format, level)
+    open_modules: OpenModules = ctx.obj or functools.partial(server.open_service, out=out)
 
-    async def asked() -> T:
+    async def worked() -> T:
         async with open_modules(settings) as modules:
-            return await question(modules)
+            return await work(modules)
 
-    with progress(what):
-        return server.run_async(asked())
+    return server.run_async(worked())
 
 
 @contextlib.contextmanager

@@ -40,6 +40,11 @@ class Line:
 
 def parse(text: str) -> list[Line]:
     """The lines of a go.sum file in their order. Raises InvalidRequest, with the line's number, for a malformed one."""
+    return [line for _, line in numbered(text)]
+
+
+def numbered(text: str) -> list[tuple[int, Line]]:
+    """As `parse`, each line with its number in the file, which counts from 1."""
     lines = []
     for number, line in enumerate(text.split("\n"), 1):
         fields = gotext.fields(line)
@@ -48,7 +53,7 @@ def parse(text: str) -> list[Line]:
         if len(fields) != 3:
             raise InvalidRequest(f"malformed go.sum: line {number}: wrong number of fields {len(fields)}")
         if fields[2] != _EMPTY_GO_MOD:
-            lines.append(Line(*fields))
+            lines.append((number, Line(*fields)))
     return lines
 
 

@@ -79,7 +79,12 @@ def is_vendored_package(name: str, go_version: str) -> bool:
 
     Up to Go 1.23 the rule was wrong below the root, and old hashes depend on that.
     """
-    return _is_vendored(name, modern=gover.compare(go_version, "1.24") >= 0)
+    return _is_vendored(name, modern=is_modern(go_version))
+
+
+def is_modern(go_version: str) -> bool:
+    """Whether a module with this go line in its go.mod has the rule for vendored packages that is right."""
+    return gover.compare(go_version, "1.24") >= 0
 
 
 def _is_vendored(name: str, *, modern: bool) -> bool:
@@ -117,7 +122,7 @@ class _Check:
 
     def __init__(self, files: tuple[FileFact, ...], go_version: str) -> None:
         self._files = files
-        self._modern_vendor = gover.compare(go_version, "1.24") >= 0
+        self._modern_vendor = is_modern(go_version)
         self._tree = _Tree()
         self._room = MAX_ZIP_FILE
         self._size_error = ""
@@ -178,6 +183,28 @@ class _Check:
         if path == "LICENSE" and size > MAX_LICENSE:
             return _Verdict(_LICENSE_SIZE)
         return None
+
+
+class Names:
+    """The names of the files in one zip, judged one after the other: well formed, and none in another's place.
+
+    Unlike check_files it leaves nothing out: what is in a zip already counts. Source: CheckZip.
+    """
+
+    def __init__(self) -> None:
+        self._tree = _Tree()
+
+    def fault(self, path: str) -> str:
+        """Why a file below the module's root cannot be called so, "" if it can."""
+        if not _is_clean(path):
+            return _NOT_CLEAN
+        if path.startswith("/"):
+            return _NOT_RELATIVE
+        parent, _, base = path.rpartition("/")
+        if _GO_MOD.fullmatch(base) and parent:
+            return "go.mod file not in module root directory"
+        directory = self._tree.directory(parent)
+        return _name_fault(path, directory, base) or directory.claim_file(base)
 
 
 def _name_fault(path: str, directory: _Directory, base: str) -> str:

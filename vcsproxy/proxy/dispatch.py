@@ -21,7 +21,7 @@ import stamina.instrumentation
 import structlog
 
 from vcsproxy import errors
-from vcsproxy.build.job import Access, Built, Call, Called, Job, Limits, Listed, Located, Op, Task
+from vcsproxy.build.job import Access, Answered, Call, Called, Job, Limits, Located, Op, Outcome, Task
 from vcsproxy.mod.reporoot import Discover, Probe, RepoRoot, static_root
 from vcsproxy.proxy.flight import Flight
 from vcsproxy.proxy.hosts import Hosts
@@ -46,7 +46,7 @@ class JobRunner(Protocol):
     @property
     def limits(self) -> Limits: ...
 
-    async def run(self, job: Task) -> Located | Listed | Built | Called: ...
+    async def run(self, job: Task) -> Outcome: ...
 
 
 class Dispatch:
@@ -70,7 +70,7 @@ class Dispatch:
 
     async def ask(
         self, op: Op, path: str, query: str = "", *, pinned: str = "", workspace: Path | None = None, trace: Trace
-    ) -> Listed | Built:
+    ) -> Answered:
         """Answer one question. Raises errors of every kind, each with its steps."""
         wiring = self.wiring
         try:
@@ -82,7 +82,7 @@ class Dispatch:
                 self._roots.pop(path, None)  # the page may name another repository by now
             err.steps = tuple(trace.steps)
             raise
-        if not isinstance(answer, Listed | Built):
+        if not isinstance(answer, Answered):
             raise errors.Corrupt("a worker answered another question")
         return answer
 
@@ -216,7 +216,7 @@ class Dispatch:
 
         return await _RETRIES.on(errors.HostUnreachable)(attempt)
 
-    async def _run(self, job: Job, trace: Trace) -> Located | Listed | Built | Called:
+    async def _run(self, job: Job, trace: Trace) -> Outcome:
         began = time.monotonic()
         try:
             answer = await self._workers.run(job)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,14 +17,16 @@ from pathlib import Path
 import structlog
 
 from vcsproxy import errors
-from vcsproxy.build.job import Built, Listed, Op
+from vcsproxy.build.job import Built, Listed, Modules, Op, Variants
 from vcsproxy.mod import module, semver
+from vcsproxy.mod.dirhash import hash_gomod
 from vcsproxy.mod.proxypath import Kind as Wanted
 from vcsproxy.mod.proxypath import ProxyRequest
 from vcsproxy.proxy.dispatch import Dispatch
 from vcsproxy.proxy.failures import Failures, Key
 from vcsproxy.proxy.flight import Flight
 from vcsproxy.proxy.recent import Recent
+from vcsproxy.proxy.shelf import Shelf
 from vcsproxy.proxy.tagwatch import TagWatch
 from vcsproxy.proxy.wiring import Wiring
 from vcsproxy.store import Artifacts, Kind, Store, Stored
@@ -34,6 +36,7 @@ log = structlog.get_logger()
 
 _LIST = "list"  # the name under which a list is remembered
 _CLIENTS_OWN = ("upgrade", "patch", "none")  # queries that go answers from the list and never sends
+_MISMATCH = "see what explains it: vcsproxy verify"
 _KINDS = {Wanted.INFO: Kind.INFO, Wanted.MOD: Kind.MOD, Wanted.ZIP: Kind.ZIP}
 
 
@@ -73,6 +76,8 @@ class Service:
         self._flight: Flight[Answer] = Flight()
         self._failures = Failures()
         self._recent = Recent()
+        self._shelf = Shelf(store)
+        self._expected: Mapping[str, str] = {}
 
     def configure(self, wiring: Wiring) -> None:
         """Use another configuration from the next question on."""
@@ -89,6 +94,8 @@ class Service:
         path, version = request.path, request.version
         self._dispatch.wiring.check(path)
         name = _changing(request)
+        if self._dispatch.wiring.is_offline(path):
+            return await self._offline(request, name)
         recent = self._recent.get(path, name, self._dispatch.wiring.refs_ttl) if name else None
         if recent is not None:
             return replace(_transient(recent[0]), hit=True, fresh=recent[1])
@@ -116,6 +123,15 @@ class Service:
             return None
         stored = await self._store.find(request.path, request.version, _KINDS[request.kind])
         return None if stored is None else Answer(stored, immutable=True, hit=True)
+
+    async def _offline(self, request: ProxyRequest, name: str) -> Answer:
+        """What the store has. Raises NotFound for all else."""
+        if name:
+            return _transient(await self._shelf.answer(request.path, name))
+        hit = await self.cached(request)
+        if hit is None:
+            raise await self._shelf.absent(request.path, request.version)
+        return hit
 
     # ---- work, each once at a time
 
@@ -220,12 +236,54 @@ class Service:
         return built
 
     async def _publish(self, path: str, built: Built, info: bytes | None = None) -> None:
+        self._check_expected(path, built)
         artifacts = Artifacts(info or built.info, built.gomod, Path(built.zip) if built.zip else None, built.zip_h1)
         try:
             await self._store.publish(path, built.version, artifacts)
         except errors.ModuleChanged as err:
             log.error("module_changed", module=path, version=built.version, alarm=True, reason=err.message)
             raise
+
+    def _check_expected(self, path: str, built: Built) -> None:
+        """Raise SumMismatch if the version has a sum and this is not it."""
+        made = {f"{path} {built.version}/go.mod": hash_gomod(built.gomod)}
+        if built.zip:
+            made[f"{path} {built.version}"] = built.zip_h1
+        for name, h1 in made.items():
+            wanted = self._expected.get(name, h1)
+            if wanted != h1:
+                raise errors.SumMismatch(f"{name}: the repository gives {h1}, expected {wanted}", _MISMATCH)
+
+    # ---- for those who check and seed
+
+    def expect(self, sums: Mapping[str, str]) -> None:
+        """Publish no version whose hashes are others than these.
+
+        sums: h1 by `PATH VERSION` and `PATH VERSION/go.mod`, as in go.sum.
+        """
+        self._expected = sums
+
+    async def variants(self, path: str, version: str) -> Variants:
+        """What the hashes of a version would be under every known cause, at the commit it was first served from."""
+        known = await self._store.find(path, version, Kind.INFO)
+        pinned = _commit_of(known.data) if known is not None and known.data is not None else ""
+        return await self.variants_at(path, version, pinned)
+
+    async def variants_at(self, path: str, version: str, commit: str) -> Variants:
+        """As `variants`, at a commit; "" for the one that the version's tag is on now."""
+        self._dispatch.wiring.check(path)
+        answer = await self._dispatch.ask(Op.VARIANTS, path, version, pinned=commit, trace=Trace())
+        if not isinstance(answer, Variants):
+            raise errors.Corrupt("a worker answered another question")
+        return answer
+
+    async def modules(self, path: str) -> tuple[str, ...]:
+        """The paths of all modules in the repository that holds a module path."""
+        self._dispatch.wiring.check(path)
+        answer = await self._dispatch.ask(Op.MODULES, path, trace=Trace())
+        if not isinstance(answer, Modules):
+            raise errors.Corrupt("a worker answered another question")
+        return answer.paths
 
     # ---- for people
 

@@ -34,23 +34,18 @@ from vcsproxy.build.job import (
     RESULT,
     TASK,
     Access,
-    Built,
-    Called,
     Failed,
     Host,
     Job,
     Limits,
-    Listed,
-    Located,
     Op,
+    Outcome,
     Result,
     Task,
 )  # fmt: skip
 from vcsproxy.mod.reporoot import RepoRoot
 
 log = structlog.get_logger()
-
-Answered = Located | Listed | Built | Called
 
 _GRACE = 5.0  # seconds after a worker's own deadline before it is killed from here
 _REST = 3.0  # seconds that a worker is kept for another job of its repository
@@ -107,7 +102,7 @@ class Workers:
             self._server = _ForkServer(asyncio.get_running_loop(), self._temporary)
         return self._server
 
-    async def run(self, job: Task) -> Answered:
+    async def run(self, job: Task) -> Outcome:
         """The job's result. Raises what the worker reported, Overloaded, DeadlineExceeded, Unavailable when it died."""
         if self._inside >= self._room:
             raise errors.Overloaded("too many modules are being built at once", "try again in a moment")

@@ -111,7 +111,7 @@ class Guard:
         if unknown and self.host(name) is None:
             # The name server says that there is no such host. Of a host that the operator named, that is trouble.
             hint = "is the module path spelled right, and does DNS work on the server?"
-            raise errors.NotFound(f"no such host {name}", hint) from outcome
+            raise errors.HostUnknown(f"no such host {name}", hint) from outcome
         why = getattr(outcome, "strerror", None) or outcome
         raise errors.HostUnreachable(f"cannot resolve host {name}: {why}", "does DNS work on the server?") from outcome
 
