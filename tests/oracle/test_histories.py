@@ -20,7 +20,7 @@ from tests.support.gotool import GoTool
 from tests.support.history import Step, build
 from vcsproxy.mod import pseudo
 
-EXAMPLES = 150 if os.environ.get("VCSPROXY_FUZZ") else 10
+EXAMPLES = 150 if os.environ.get("VCSPROXY_FUZZ") else 5
 MODULES = ("", "/v2", "/v3", "/sub", "/sub/v2", "/nosuch")
 
 declared = st.sampled_from([

@@ -222,7 +222,8 @@ def compare_mirror(go: GoTool, case: Case, graph: ModuleGraph, root: Path, proxy
         assert (ours.done.returncode, ours.done.stdout) == (theirs.done.returncode, theirs.done.stdout), (
             ours.done.stderr
         )
-        assert case.work or ours.done.returncode == 0, ours.done.stderr
+        # Of a requirement that it excludes itself, go may say that go.mod needs updates even when it is tidy.
+        assert case.work or ours.done.returncode == 0 or "exclude" in case.project["."].gomod, ours.done.stderr
         assert ours.fetched(".mod") <= graph.gomods()
 
 

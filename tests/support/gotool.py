@@ -12,9 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# What go has compiled goes by content, so all tests can share it; without, each would compile the standard library.
+GOCACHE = Path(tempfile.gettempdir()) / f"vcsproxy-tests-{os.getuid()}" / "gocache"
 
 
 def find_go() -> Path:
@@ -51,7 +55,7 @@ class GoTool:
             "GONOSUMDB": "*",
             "GOPATH": str(home / "gopath"),
             "GOMODCACHE": str(home / "modcache"),
-            "GOCACHE": str(home.parent / "gocache"),
+            "GOCACHE": str(GOCACHE),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_ATTR_NOSYSTEM": "1",

@@ -13,7 +13,6 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from vcsproxy import errors
@@ -43,6 +42,8 @@ class App:
     def jwt(self, now: float) -> Secret:
         """What says who we are, for nine minutes; now: seconds since 1970."""
         claims = {"iss": self.app_id, "iat": int(now) - _BEHIND, "exp": int(now) + _AHEAD}
+        import jwt  # noqa: PLC0415 - loads an HTTP client, and few configurations have such an app
+
         return Secret(jwt.encode(claims, self.key, algorithm="RS256"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Coroutine, Iterator
@@ -77,7 +78,6 @@ def create(
         vcsproxy bundle create -o march.bundle --since february.bundle
         vcsproxy bundle create -o one.bundle github.com/google/uuid@v1.6.0
     """
-    from vcsproxy import server  # noqa: PLC0415
     from vcsproxy.mirror import bundle, bundleread, signature  # noqa: PLC0415
 
     wishes = _wishes(targets, sums)
@@ -92,7 +92,7 @@ def create(
             with counted("Packing", 2 * len(wanted)) as step:
                 return await bundle.create(store, wanted, output, bases=bases, key=key, step=step)
 
-    manifest = server.run_async(created())
+    manifest = asyncio.run(created())
     if as_json:
         click.echo(json.dumps(_manifest_value(manifest, key is not None), indent=2))
     else:
@@ -198,8 +198,6 @@ class _Report:
 
     def run(self, doing: str, work: Callable[[Tell], Coroutine[None, None, None]]) -> None:
         """Do the work, and remember what ended it before its end."""
-        from vcsproxy import server  # noqa: PLC0415
-
         with counted(doing, self._opened.manifest.count) as step:
 
             def tell(result: Result) -> None:
@@ -207,7 +205,7 @@ class _Report:
                 step(f"{result.path}@{result.version}")
 
             try:
-                server.run_async(work(tell))
+                asyncio.run(work(tell))
             except errors.VCSProxyError as err:
                 self._trouble = err
 

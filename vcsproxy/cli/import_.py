@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +53,6 @@ def command(
         vcsproxy import "$(go env GOMODCACHE)"
         vcsproxy import --from athens /var/lib/athens --sums go.sum
     """
-    from vcsproxy import server  # noqa: PLC0415
     from vcsproxy.mirror import intake  # noqa: PLC0415
     from vcsproxy.mirror.layouts import Layout  # noqa: PLC0415
 
@@ -60,7 +60,7 @@ def command(
         raise errors.InvalidRequest(f"{directory}: no such directory")
     sums = {} if sums_file is None else intake.read_sums(sums_file)
     layout, found = intake.search(directory, None if source == "auto" else Layout(source))
-    results = server.run_async(_imported(store_settings(config_file, data), found, sums))
+    results = asyncio.run(_imported(store_settings(config_file, data), found, sums))
     refused = [each for each in results if each.outcome.value == "refused"]
     added = sum(each.outcome.value == "added" for each in results)
     present = len(results) - added - len(refused)

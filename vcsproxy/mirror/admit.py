@@ -32,9 +32,7 @@ from vcsproxy.mod import dirhash, modfile, module, modzip, proxypath, pseudo, qu
 from vcsproxy.mod.zipwriter import ZipWriter
 from vcsproxy.store import Artifacts, Kind, Store, durable, rules
 
-_NO_INFO = (
-    "run go mod download MODULE@VERSION where it comes from: that fetches the .info, which has the version's time"
-)
+_NO_INFO = "run go mod download there, in the project or with MODULE@VERSION: the .info that it fetches has the time"
 _DIFFERS = "one of the two is damaged or forged; fetch the version again and compare with a go.sum that you trust"
 
 
@@ -237,6 +235,4 @@ def _repacked(offer: Offer, found: zipaudit.Audit, pack: Path) -> str:
 def _check_claims(what: str, h1: str, claims: Iterable[Claim]) -> None:
     for claim in claims:
         if claim.h1 != h1:
-            raise errors.Refused(
-                f"{what} hash differs: {h1} by its contents, {claim.h1} by {claim.by}", _DIFFERS
-            )
+            raise errors.Refused(f"{what} hash differs: {h1} by its contents, {claim.h1} by {claim.by}", _DIFFERS)

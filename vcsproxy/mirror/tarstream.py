@@ -24,8 +24,8 @@ _LEVEL = 1  # zips do not get smaller, and nearly all of a bundle is zips
 _WINDOW = 8 << 20
 """Bytes of memory that a frame may ask its reader for; ours ask for 512 KiB."""
 _READ = 1 << 20
-_PIECE = 1 << 10
-"""Compressed bytes that are decompressed at a time: a block of 128 KiB may come from 4 bytes, so 32 MiB from these."""
+_PIECE = 1 << 9
+"""Compressed bytes that are decompressed at a time: a block of 128 KiB may come from 4 bytes, so 16 MiB from these."""
 _MAX_SIZE = 8**11 - 1
 _EARLY = "the bundle ends too early: it was not copied as a whole"
 _AGAIN = "fetch the bundle again and run this once more; what is there already is not imported twice"
@@ -108,7 +108,8 @@ class Writer:
 class Reader:
     """Reads what Writer wrote, front to back, from a binary file that only has to have read().
 
-    Memory: one piece's expansion, at most 32 MiB. Every method raises Refused for anything that is not as expected.
+    Memory: one piece's expansion, at most 16 MiB, and as much again while it is made. Every method raises Refused for
+    anything that is not as expected.
     """
 
     def __init__(self, file: BinaryIO) -> None:

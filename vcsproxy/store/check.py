@@ -59,7 +59,7 @@ def check(root: Path, percent: float, report: Report, step: Step, *, processes: 
             for finding in found:
                 report(finding)
             for version in place.versions:
-                step(f"{place.path}@{version}")
+                step(f"{place.path}@{module.unescape_version(version)}")
         return Counts(survey.modules, survey.versions, survey.checked)
     except BrokenProcessPool as err:
         raise errors.VCSProxyError("a process that checked the store was killed", "was there enough memory?") from err
@@ -178,7 +178,10 @@ def _zip_fault(path: str, version: str, name: str, directory: int) -> str:
 def _gomod_differs(found: zipaudit.Audit, path: str, name: str, directory: int) -> str:
     inside = found.gomod()
     right = modfile.legacy_gomod(path) if inside is None else inside
-    gomod = _read(f"{name}.mod", directory, modzip.MAX_GO_MOD)
+    try:
+        gomod = _read(f"{name}.mod", directory, modzip.MAX_GO_MOD)
+    except OSError:
+        return ""  # reported already
     return "" if gomod in (None, right) else "its go.mod is not the .mod"
 
 

@@ -20,6 +20,8 @@ from vcsproxy.web.modules import FixedModules
 EVERY_COMMAND = [
     (), ("serve",), ("mod",), ("mod", "info"), ("mod", "gomod"), ("mod", "zip"), ("mod", "versions"), ("hash",),
     ("config",), ("config", "check"), ("tags",), ("tags", "moved"), ("explain",),
+    ("import",), ("bundle",), ("bundle", "create"), ("bundle", "verify"), ("bundle", "import"), ("store",),
+    ("store", "check"),
 ]  # fmt: skip
 
 

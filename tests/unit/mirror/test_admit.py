@@ -143,7 +143,7 @@ async def test_a_module_without_go_mod_gets_the_one_that_go_makes(store: DiskSto
 
 async def test_a_later_major_version_needs_a_go_mod(store: DiskStore, tmp_path: Path) -> None:
     version = Version("example.com/a/v2", "v2.0.0", gomod="")
-    with pytest.raises(errors.Refused, match="has no go.mod"):
+    with pytest.raises(errors.Refused, match=r"has no go\.mod"):
         await admit(store, offer(version, tmp_path))
 
 

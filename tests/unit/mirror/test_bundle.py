@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tests.support.moduletree import A1, A2, B, OLD, SEVERAL, Version, proxy_tree
+from tests.support.moduletree import A1, A2, OLD, SEVERAL, B, Version, proxy_tree
 from tests.support.oddzips import BAD, GOOD
 from tests.unit.mirror.conftest import expected, h1s
 from vcsproxy import errors
@@ -116,7 +116,7 @@ async def test_go_sum_chooses_zips_and_go_mod_files(store: DiskStore, other: Dis
 async def test_a_go_sum_that_says_otherwise(store: DiskStore, tmp_path: Path, forged: str) -> None:
     await filled(store, tmp_path / "tree", A1)
     wish = replace(Wish(A1.path, A1.version, True, A1.h1, A1.gomod_h1), **{f"{forged}_h1": B.h1})
-    with pytest.raises(errors.Refused, match="go.sum has"):
+    with pytest.raises(errors.Refused, match=r"go\.sum has"):
         await pack(store, tmp_path / "b", [wish])
     assert not (tmp_path / "b").exists()
 
@@ -255,9 +255,7 @@ def forge(manifest: Manifest | bytes, contents: list[bytes], signed: bytes | Non
     writer.member("manifest.json", len(data), [data])
     if signed is not None:
         writer.member("manifest.sig", 64, [signed])
-    names = (
-        [file.name for each in manifest.versions() for file in each.files] if isinstance(manifest, Manifest) else []
-    )
+    names = [file.name for each in manifest.versions() for file in each.files] if isinstance(manifest, Manifest) else []
     for name, content in zip(names, contents, strict=True):
         writer.member(name, len(content), [content])
     writer.close()
@@ -315,7 +313,7 @@ async def test_a_truncated_bundle_imports_only_what_came_whole(
     data = (tmp_path / "b").read_bytes()
     right = expected(*SEVERAL)
     for end in sorted({*range(1, len(data), 211), len(data) - 1}):
-        with pytest.raises(errors.Refused, match="ends too early|damaged"):
+        with pytest.raises(errors.Refused, match=r"ends too early|damaged"):
             await unpack(other, data[:end])
         assert (await h1s(other)).items() <= right.items()
     await unpack(other, data)
@@ -392,7 +390,7 @@ async def test_a_file_that_is_not_where_the_manifest_says_ends_the_import(other:
         writer.member(name, len(data), [data])
     writer.member("example.com/a/@v/v9.9.9.info", len(A2.info), [A2.info])
     writer.close()
-    with pytest.raises(errors.Refused, match="v1.1.0.info where its manifest says"):
+    with pytest.raises(errors.Refused, match=r"v1\.1\.0\.info where its manifest says"):
         await unpack(other, out.getvalue())
     assert await h1s(other) == expected(A1)
 

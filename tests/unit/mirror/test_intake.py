@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.moduletree import A1, A2, B, OLD, PSEUDO, SEVERAL, Version, athens_tree, proxy_tree
+from tests.support.moduletree import A1, A2, OLD, PSEUDO, SEVERAL, B, Version, athens_tree, proxy_tree
 from tests.support.oddzips import BAD
 from tests.unit.mirror.conftest import expected, h1s
 from vcsproxy import errors
@@ -197,9 +197,7 @@ def test_sums_that_are_none(tmp_path: Path) -> None:
 # --- trouble that is not about one version ---
 
 
-async def test_a_full_disk_ends_the_import(
-    store: DiskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_disk_ends_the_import(store: DiskStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(path: str, version: str, artifacts: Artifacts) -> None:
         raise errors.Overloaded("no room in the store")
 

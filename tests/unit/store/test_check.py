@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.moduletree import A1, A2, B, OLD, PSEUDO, SEVERAL, Version
+from tests.support.moduletree import A1, A2, OLD, PSEUDO, SEVERAL, B, Version
 from tests.support.oddzips import BAD
 from vcsproxy import errors
 from vcsproxy.mirror.admit import Offer, admit
@@ -139,13 +139,13 @@ def test_a_hash_that_is_none_is_found(root: Path) -> None:
     assert f"{AT_V}/v1.0.0.ziphash" in {each.name for each in findings(root)[0] if each.is_fault}
 
 
-NOTES: dict[str, tuple[set[str], Callable[[Path], None]]] = {
+NOTES: dict[str, tuple[set[str], Callable[[Path], object]]] = {
     "a version that was not finished": (
         {"v1.0.0.zip", "v1.0.0.mod", "v1.0.0.ziphash"},
-        lambda root: (remove(f"{AT_V}/v1.0.0.info")(root), overwrite(f"{AT_V}/list", b"v1.1.0\n")(root)) and None,
+        lambda root: [remove(f"{AT_V}/v1.0.0.info")(root), overwrite(f"{AT_V}/list", b"v1.1.0\n")(root)],
     ),
     "a zip that does not count": ({"v1.0.0.zip"}, remove(f"{AT_V}/v1.0.0.ziphash")),
-    "something else": ({"README", "x.zip"}, lambda root: [overwrite(f"{AT_V}/{n}", b"x")(root) for n in ("README", "x.zip")] and None),
+    "something else": ({"README", "x.zip"}, lambda root: [overwrite(f"{AT_V}/{n}", b"x")(root) for n in ("README", "x.zip")]),
 }  # fmt: skip
 
 
