@@ -219,7 +219,7 @@ async def _finish(web: WebServer, service: Service, seconds: float) -> None:
 async def _listen(web: WebServer, settings: Settings) -> str:
     host, port = settings.server.address
     try:
-        return await web.start(host, port)
+        return await web.start(host, port, shared=settings.server.workers > 1)
     except OSError as err:
         reason = f"cannot listen on {settings.server.listen}: {os.strerror(err.errno) if err.errno else err}"
         raise errors.VCSProxyError(reason, "choose another address with server.listen or --listen") from err

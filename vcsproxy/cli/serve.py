@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 @click.command("serve", epilog=EXIT_CODES)
 @settings_options
 @click.option("--listen", metavar="ADDRESS:PORT", help="Where to listen; port 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 256), metavar="N", help="Serving processes on the one address.")
 @click.option("--offline", is_flag=True, help="Answer from the store alone; ask no Git host.")
 @click.pass_context
-def command(ctx: click.Context, config_file: Path | None, data: Path | None, listen: str | None, offline: bool) -> None:
+def command(
+    ctx: click.Context, *, config_file: Path | None, data: Path | None, listen: str | None, workers: int | None,
+    offline: bool,
+) -> None:  # fmt: skip
     """Answer the go command over HTTP.
 
     Without a configuration file it serves public modules on 127.0.0.1:3000 and keeps its data in your data directory.
@@ -32,9 +36,10 @@ def command(ctx: click.Context, config_file: Path | None, data: Path | None, lis
     """
 
     def read() -> Settings:
-        return load_settings(config_file, listen=listen, data=data, offline=offline or None)
+        return load_settings(config_file, listen=listen, data=data, offline=offline or None, workers=workers)
 
     settings = read()
-    from vcsproxy import server  # noqa: PLC0415 - takes long, and a faulty configuration should not wait for it
+    from vcsproxy import supervisor  # noqa: PLC0415 - takes long, and a faulty configuration should not wait for it
 
-    ctx.exit(server.main(settings, read))
+    supervisor.check_platform(settings)
+    ctx.exit(supervisor.main(settings, read))

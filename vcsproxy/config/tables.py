@@ -36,7 +36,7 @@ def _default_data() -> Path:
 class Server(Table):
     """Where to listen and where everything is kept: `data`/store, `data`/mirrors and `data`/tmp.
 
-    `offline`: answer from the store alone, and ask nobody.
+    `offline`: answer from the store alone, and ask nobody. `workers`: serving processes on the one address.
     """
 
     listen: str = "127.0.0.1:3000"
@@ -44,6 +44,7 @@ class Server(Table):
     shutdown_seconds: Lifetime = 30.0
     insecure_public: bool = False
     offline: bool = False
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
 
     @model_validator(mode="after")
     def _check(self) -> Server:

@@ -252,12 +252,17 @@ class WebServer:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def start(self, host: str, port: int) -> str:
-        """Begin to listen; returns the URL. Port 0 takes a free one. Raises OSError."""
+    async def start(self, host: str, port: int, *, shared: bool = False) -> str:
+        """Begin to listen; returns the URL. Port 0 takes a free one. Raises OSError.
+
+        shared: other processes listen there, too.
+        """
         check_parser()
         self._listener = Listener(self._observer, self._hot, self._patience, self._max)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._listener, host or None, port, backlog=1024)
+        self._server = await loop.create_server(
+            self._listener, host or None, port, backlog=1024, reuse_port=shared or None
+        )
         self._sweeper = asyncio.create_task(self._listener.sweep())
         name, port = self._server.sockets[0].getsockname()[:2]
         return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

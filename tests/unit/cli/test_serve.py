@@ -241,3 +241,43 @@ def test_a_server_and_a_verb_share_the_data(start: Start, config: Path, make_rep
     status, body = get(f"{server.url}/files.test/m/@v/v1.0.0.zip")
     assert (status, body) == (200, Path(verb.log.read_text().strip()).read_bytes())
     assert server.wait_for("request", 2)["hit"] is True
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_several_processes_share_the_address(start: Start, tmp_path: Path) -> None:
+    """One that dies is replaced while the others answer; SIGHUP reaches all; SIGTERM ends all, and nobody is left."""
+    server = start("serve", "--workers", "3", "--listen", "127.0.0.1:0", "--data", tmp_path / "data")
+    server.wait_for("serving", 3)
+    urls = {event["url"] for event in server.events() if event["event"] == "serving"}
+    assert len(urls) == 1
+    first = children(server.popen.pid)
+    assert len(first) == 3
+    os.kill(first[0], signal.SIGKILL)
+    for _ in range(20):
+        with urllib.request.urlopen(f"{server.url}/healthz", timeout=5) as answer:
+            assert answer.read() == b"ok\n"
+    assert server.wait_for("serving_process_died")["alarm"] is True
+    server.wait_for("serving", 4)
+    later = children(server.popen.pid)
+    assert len(later) == 3
+    assert first[0] not in later
+    server.popen.send_signal(signal.SIGHUP)
+    server.wait_for("reloaded", 3)
+    server.popen.send_signal(signal.SIGTERM)
+    assert server.ended() == 0
+    assert [event["event"] for event in server.events()].count("stopped") == 3
+    assert not [pid for pid in later if Path(f"/proc/{pid}").exists()]
+
+
+def test_several_processes_that_cannot_start_end_together(start: Start, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = start("serve", "--workers", "2", "--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--data", tmp_path)
+        assert server.ended() == 1
+        assert server.wait_for("cannot start")["reason"].startswith("cannot listen on 127.0.0.1:")
+    (tmp_path / "file").write_text("")
+    server = start("serve", "--workers", "2", "--listen", "127.0.0.1:0", "--data", tmp_path / "file")
+    assert server.ended() == 1
+    assert "cannot start" in {event["event"] for event in server.events()}
