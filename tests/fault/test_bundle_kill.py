@@ -6,54 +6,22 @@ store is sound as it is, but for `list` files that the next start of anything me
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.killed import faults, finished, infos, kill_midway, moments, start
 from tests.support.moduletree import Version, proxy_tree
-from vcsproxy.store.check import check
-from vcsproxy.store.survey import Finding
 
 pytestmark = pytest.mark.slow
 
-TOP = Path(__file__).resolve().parents[2]
 KILLS = 50
 VERSIONS = [
     Version(f"example.com/m{number % 4}", f"v1.{number}.0", files={"m.go": random.Random(number).randbytes(200_000)})
     for number in range(24)
 ]
-
-
-def start(cwd: Path, *args: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "vcsproxy", *args],
-        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={"PATH": os.defpath, "PYTHONPATH": str(TOP), "HOME": str(cwd)},
-    )  # fmt: skip
-
-
-def finished(cwd: Path, *args: str) -> str:
-    with start(cwd, *args) as process:
-        out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out
-
-
-def faults(store: Path, *, lists: bool) -> list[Finding]:
-    found: list[Finding] = []
-    if store.is_dir():
-        check(store, 100, found.append, lambda text: None, processes=0)
-    return [each for each in found if each.is_fault and (lists or not each.name.endswith("/list"))]
-
-
-def infos(store: Path) -> int:
-    return len(list(store.rglob("*.info")))
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +42,11 @@ def test_killed_at_any_moment_the_next_run_completes(
     begun = time.monotonic()
     finished(tmp_path, *sources[what], "--data", "whole")
     whole = time.monotonic() - begun
-    chance = random.Random(what)
     partly = 0
-    for number in range(KILLS):
+    for number, moment in enumerate(moments(what, whole * 0.6, KILLS)):
         data = f"data{number}"
         store = tmp_path / data / "store"
-        process = start(tmp_path, *sources[what], "--data", data)
-        while not store.is_dir() and process.poll() is None:  # so long nothing can go wrong
-            time.sleep(0.001)
-        time.sleep(chance.random() * whole * 0.6)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        kill_midway(tmp_path, store, moment, *sources[what], "--data", data)
         assert faults(store, lists=False) == []
         partly += 0 < infos(store) < len(VERSIONS)
         finished(tmp_path, *sources[what], "--data", data)

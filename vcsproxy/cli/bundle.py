@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Coroutine, Iterator
@@ -19,6 +18,7 @@ from vcsproxy.cli.stores import (
     existing_store,
     opened_store,
     refused_values,
+    run_async,
     say_refused,
     store_settings,
     versions_of,
@@ -92,7 +92,7 @@ def create(
             with counted("Packing", 2 * len(wanted)) as step:
                 return await bundle.create(store, wanted, output, bases=bases, key=key, step=step)
 
-    manifest = asyncio.run(created())
+    manifest = run_async(created())
     if as_json:
         click.echo(json.dumps(_manifest_value(manifest, key is not None), indent=2))
     else:
@@ -205,7 +205,7 @@ class _Report:
                 step(f"{result.path}@{result.version}")
 
             try:
-                asyncio.run(work(tell))
+                run_async(work(tell))
             except errors.VCSProxyError as err:
                 self._trouble = err
 
@@ -227,9 +227,8 @@ class _Report:
     def _value(self, refused: list[Result]) -> dict[str, Any]:
         value = _manifest_value(self._opened.manifest, self._opened.signed)
         value |= {name.capitalize(): len(self._having(name)) for name in ("added", "present", "sound")}
-        return value | {
-            "Missing": self._missing, "Refused": refused_values(refused), "Error": str(self._trouble or "")
-        }  # fmt: skip
+        value |= {"Verified": self._opened.verified, "Missing": self._missing}
+        return value | {"Refused": refused_values(refused), "Error": str(self._trouble or "")}
 
     @property
     def _missing(self) -> int:
@@ -238,10 +237,11 @@ class _Report:
     def _sentence(self) -> str:
         counts = {words: len(self._having(name)) for name, words in _OUTCOMES.items()} | {"not reached": self._missing}
         parts = [f"{number} {words}" for words, number in counts.items() if number]
-        signed = "" if self._opened.signed else ", not signed"
-        return f"{versions_of(self._opened.manifest.count)}: {', '.join(parts) or 'nothing to do'}{signed}"
+        signed = "signature verified" if self._opened.verified else _UNVERIFIED[self._opened.signed]
+        return f"{versions_of(self._opened.manifest.count)}: {', '.join(parts) or 'nothing to do'}; {signed}"
 
 
+_UNVERIFIED = {True: "signed, by whom --key would tell", False: "not signed"}
 _OUTCOMES = {"added": "imported", "present": "already there", "sound": "sound", "refused": "refused"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,15 @@ import click
 
 from vcsproxy import errors
 from vcsproxy.cli.main import EXIT_CODES, FAILED, settings_options
-from vcsproxy.cli.stores import counted, opened_store, refused_values, say_refused, store_settings, versions_of
+from vcsproxy.cli.stores import (
+    counted,
+    opened_store,
+    refused_values,
+    run_async,
+    say_refused,
+    store_settings,
+    versions_of,
+)
 
 if TYPE_CHECKING:
     from vcsproxy.mirror.admit import Result
@@ -60,7 +67,7 @@ def command(
         raise errors.InvalidRequest(f"{directory}: no such directory")
     sums = {} if sums_file is None else intake.read_sums(sums_file)
     layout, found = intake.search(directory, None if source == "auto" else Layout(source))
-    results = asyncio.run(_imported(store_settings(config_file, data), found, sums))
+    results = run_async(_imported(store_settings(config_file, data), found, sums))
     refused = [each for each in results if each.outcome.value == "refused"]
     added = sum(each.outcome.value == "added" for each in results)
     present = len(results) - added - len(refused)

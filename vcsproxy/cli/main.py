@@ -163,7 +163,8 @@ def load_settings(config_file: Path | None, **server: object) -> Settings:
     """The configuration with what the command line says of [server]; None says nothing. Raises ConfigError."""
     from vcsproxy.config import load  # noqa: PLC0415
 
-    said = {key: value if value is True else str(value) for key, value in server.items() if value is not None}
+    said = {key: value for key, value in server.items() if value is not None}
+    said = {key: value if isinstance(value, int) else str(value) for key, value in said.items()}
     return load(config_file, {"server": said})
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +16,8 @@ from vcsproxy.cli.main import graphic, load_settings
 if TYPE_CHECKING:
     from vcsproxy.mirror.admit import Result
     from vcsproxy.store.disk import DiskStore
+
+T = TypeVar("T")
 
 _MOST_LINES = 1000  # of refusals, on a terminal or in a log that people read
 
@@ -38,6 +40,13 @@ def existing_store(data: Path) -> Path:
         hint = "name the server's data directory with --data or server.data"
         raise errors.VCSProxyError(f"{data}: no store there", hint)
     return data / "store"
+
+
+def run_async(work: Coroutine[None, None, T]) -> T:
+    """Do it. `server.run_async` is for what serves: nothing here is worth the time that loading a server takes."""
+    import asyncio  # noqa: PLC0415
+
+    return asyncio.run(work)
 
 
 @contextlib.asynccontextmanager

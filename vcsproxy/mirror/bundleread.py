@@ -37,10 +37,11 @@ _DAMAGED = "the bundle was damaged or changed on its way: fetch it again"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A bundle whose manifest has been checked, and its signature if a key was given. signed: whether it has one."""
+    """A bundle whose manifest has been checked. signed: whether it has a signature; verified: by the key given."""
 
     manifest: Manifest
     signed: bool
+    verified: bool
     stream: tarstream.Reader
 
 
@@ -55,7 +56,7 @@ def open_bundle(file: BinaryIO, key: Ed25519PublicKey | None) -> Opened:
     found = b"".join(stream.member(bundleformat.SIGNATURE, signature.LENGTH)) if signed else None
     if key is not None:
         signature.check(key, found, data)
-    return Opened(bundleformat.read(data), signed, stream)
+    return Opened(bundleformat.read(data), signed, key is not None, stream)
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -191,16 +192,9 @@ async def _arrive(
         spooled = None
         if not known and not fault:
             spooled = stack.enter_context(tempfile.TemporaryFile(dir=spool))  # noqa: SIM115 - the stack closes it
-        try:
-            await asyncio.to_thread(_read_zip, stream, packed.files[-1], spooled)
-            offer = replace(offer, zip=spooled)
-        except _Mismatch as err:
-            fault = fault or err
+        other = await asyncio.to_thread(_read_zip, stream, packed.files[-1], spooled)
+        offer, fault = replace(offer, zip=spooled), fault or other
     return _Arrived(packed, offer, known, fault)
-
-
-class _Mismatch(errors.Refused):
-    """A file is not the one that the manifest means; the stream goes on behind it."""
 
 
 def _empty(packed: Packed) -> Offer:
@@ -215,7 +209,9 @@ def _read_small(stream: tarstream.Reader, packed: Packed) -> list[tuple[File, by
 def _offer(packed: Packed, small: list[tuple[File, bytes]]) -> Offer:
     """The offer without its zip. Raises Refused when a file, or what the manifest says of it, is not right."""
     for file, data in small:
-        _check_digest(file, sha256(data).hexdigest())
+        fault = _mismatch(file, sha256(data).hexdigest())
+        if fault is not None:
+            raise fault
     info, gomod, *ziphash = (data for _, data in small)
     facts = revinfo.parse(info, packed.version)
     if (facts.commit, facts.time) != (packed.commit, packed.time):
@@ -226,7 +222,8 @@ def _offer(packed: Packed, small: list[tuple[File, bytes]]) -> Offer:
     return Offer(packed.path, packed.version, info, gomod, None, zip_claims, (Claim(packed.gomod_h1, _BY),))
 
 
-def _read_zip(stream: tarstream.Reader, file: File, spooled: BinaryIO | None) -> None:
+def _read_zip(stream: tarstream.Reader, file: File, spooled: BinaryIO | None) -> errors.Refused | None:
+    """Read a zip to its end, which the stream goes on behind; why it is not the one that the manifest means."""
     digest = sha256()
     for chunk in stream.member(file.name, file.size):
         digest.update(chunk)
@@ -234,10 +231,11 @@ def _read_zip(stream: tarstream.Reader, file: File, spooled: BinaryIO | None) ->
             spooled.write(chunk)
     if spooled is not None:
         spooled.flush()
-    _check_digest(file, digest.hexdigest())
+    return _mismatch(file, digest.hexdigest())
 
 
-def _check_digest(file: File, found: str) -> None:
-    if found != file.sha256:
-        ending = file.name.rpartition("/")[2]
-        raise _Mismatch(f"{ending} has SHA-256 {found}, and {file.sha256} by {_BY}", _DAMAGED)
+def _mismatch(file: File, found: str) -> errors.Refused | None:
+    if found == file.sha256:
+        return None
+    name = file.name.rpartition("/")[2]
+    return errors.Refused(f"{name} has SHA-256 {found}, and {file.sha256} by {_BY}", _DAMAGED)

@@ -123,10 +123,10 @@ def bundled(run: Run, tmp_path: Path) -> Path:
 
 def test_bundle_there_and_back(run: Run, bundled: Path) -> None:
     done = run("bundle", "verify", bundled)
-    assert (done.exit_code, done.output) == (0, "5 versions: 5 sound, not signed\n")
+    assert (done.exit_code, done.output) == (0, "5 versions: 5 sound; not signed\n")
     for expected in ("5 imported", "5 already there"):
         done = run("bundle", "import", bundled, "--data", "elsewhere")
-        assert (done.exit_code, done.output) == (0, f"5 versions: {expected}, not signed\n")
+        assert (done.exit_code, done.output) == (0, f"5 versions: {expected}; not signed\n")
     assert run("bundle", "create", "-o", "again", "--data", "elsewhere").exit_code == 0
     assert Path("again").read_bytes() == bundled.read_bytes()
     assert run("store", "check", "--data", "elsewhere").exit_code == 0
@@ -137,7 +137,7 @@ def test_bundle_verify_as_json(run: Run, bundled: Path) -> None:
     assert value.pop("Bytes") > 1000
     assert len(value.pop("Manifest")) == 64
     assert value == {
-        "Bases": [], "Signed": False, "Versions": 5, "Added": 0, "Present": 0, "Sound": 5, "Missing": 0,
+        "Bases": [], "Signed": False, "Verified": False, "Versions": 5, "Added": 0, "Present": 0, "Sound": 5, "Missing": 0,
         "Refused": [], "Error": "",
     }  # fmt: skip
 
@@ -162,14 +162,15 @@ def test_bundle_since_another(run: Run, bundled: Path) -> None:
     base = json.loads(run("bundle", "verify", bundled, "--json").stdout)["Manifest"]
     assert (value["Versions"], value["Bases"]) == (0, [base])
     done = run("bundle", "import", "more", *DATA)
-    assert (done.exit_code, done.output) == (0, "0 versions: nothing to do, not signed\n")
+    assert (done.exit_code, done.output) == (0, "0 versions: nothing to do; not signed\n")
 
 
 def test_bundle_with_a_signature(run: Run, bundled: Path, tmp_path: Path) -> None:
     keys = Keys.make(tmp_path, "mine")
     assert run("bundle", "create", "-o", "signed", "--sign", keys.private, *DATA).exit_code == 0
     done = run("bundle", "verify", "signed", "--key", keys.public)
-    assert (done.exit_code, done.output) == (0, "5 versions: 5 sound\n")
+    assert (done.exit_code, done.output) == (0, "5 versions: 5 sound; signature verified\n")
+    assert run("bundle", "verify", "signed").stdout == "5 versions: 5 sound; signed, by whom --key would tell\n"
     done = run("bundle", "import", bundled, "--key", keys.public, "--data", "elsewhere")
     assert done.exit_code == 1
     assert "not signed" in done.stderr
@@ -186,7 +187,7 @@ def test_a_bundle_that_was_cut_off_says_how_far_it_got(run: Run, tmp_path: Path)
         done = run("bundle", verb, bundled, *(() if verb == "verify" else ("--data", "elsewhere")))
         assert done.exit_code == 1
         assert (
-            done.stdout == f"5 versions: 4 {'sound' if verb == 'verify' else 'imported'}, 1 not reached, not signed\n"
+            done.stdout == f"5 versions: 4 {'sound' if verb == 'verify' else 'imported'}, 1 not reached; not signed\n"
         )
         assert "ends too early" in done.stderr
     value = json.loads(run("bundle", "verify", bundled, "--json").stdout)
