@@ -124,6 +124,8 @@ class Guard:
                 problem = err
                 continue
             sock.settimeout(self.limits.idle)
+            # A request goes out in two pieces; the second would wait until the host has acknowledged the first.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         why = getattr(problem, "strerror", None) or problem
         raise errors.HostUnreachable(

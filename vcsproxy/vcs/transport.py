@@ -43,6 +43,7 @@ class HttpConnection:
         self._client = HttpClient(guard)
         self._headers = {"User-Agent": _USER_AGENT, "Git-Protocol": "version=2"}
         self._access: Access | None = None
+        self._answer: urllib3.BaseHTTPResponse | None = None
 
     def close(self) -> None:
         self._client.close()
@@ -57,8 +58,8 @@ class HttpConnection:
         if kind != "application/x-git-upload-pack-advertisement":
             response.close()
             raise errors.UpstreamFailed(f"{self._host} does not serve Git at {self._base} (content type {kind[:60]!r})")
-        read = _reading(response, self._host)
-        return _after_service_header(read)
+        self._answer = response
+        return _after_service_header(_reading(response, self._host))
 
     def _discover(self) -> urllib3.BaseHTTPResponse:
         tail = "/info/refs?service=git-upload-pack"
@@ -121,8 +122,10 @@ class HttpConnection:
         kind = "application/x-git-upload-pack"
         headers = {**self._headers, "Content-Type": kind + "-request", "Accept": kind + "-result"}
         access = self._access = self._client.credential(self._base + "/git-upload-pack")
+        self._finish()
         response = self._client.send("POST", self._base + "/git-upload-pack", headers, body, access=access)
         if response.status == 200 and response.headers.get("Content-Type") == kind + "-result":
+            self._answer = response
             return _reading(response, self._host)
         response.close()
         note("host", f"{self._host} answered HTTP {response.status} to a fetch")
@@ -130,6 +133,21 @@ class HttpConnection:
         if patience is not None:
             raise patience
         raise self._trouble(response.status)
+
+    def _finish(self) -> None:
+        """Read the last answer to its end, or its connection would not be free for another request.
+
+        What Git says ends before that: the last chunk, which has nothing in it, is still to come.
+        """
+        answer, self._answer = self._answer, None
+        if answer is None:
+            return
+        try:
+            more = answer.read1(1)
+        except (urllib3.exceptions.HTTPError, OSError):
+            more = b"-"
+        if more:
+            answer.close()
 
 
 def _reading(response: urllib3.BaseHTTPResponse, host: str) -> Callable[[int], bytes]:

@@ -14,6 +14,7 @@ from vcsproxy.build.job import Access, Host, Limits
 from vcsproxy.secret import Secret
 from vcsproxy.trace import Trace, tracing
 from vcsproxy.vcs.guard import Guard
+from vcsproxy.vcs.pktline import Special, encode
 from vcsproxy.vcs.transport import connect
 from vcsproxy.vcs.wire import UploadPack
 
@@ -132,3 +133,28 @@ def test_T11_a_redirect_out_of_the_prefix_loses_the_credential(host: GitHost, au
     fail(host, authority, TOKEN)
     assert host.requests == [f"GET git.test/team/x{TAIL}", f"GET git.test/public/x{TAIL}"]
     assert host.seen == ["Bearer canary-token", ""]
+
+
+@pytest.mark.parametrize("tail", [b"", b"4\r\nmore\r\n"], ids=["ends", "goes on"])
+def test_a_conversation_has_one_connection(tail: bytes, host: GitHost, authority: Authority) -> None:
+    """What Git says ends before the last, empty chunk of an answer; a host that says more gets another connection."""
+    greeting = encode(b"version 2\n", b"ls-refs\n", b"fetch=shallow\n", Special.FLUSH)
+    refs = encode(b"1" * 40 + b" refs/heads/main\n", Special.FLUSH)
+    clients: list[int] = []
+
+    def script(handler: Handler) -> bool:
+        clients.append(handler.client_address[1])
+        kind, body = ("advertisement", greeting) if handler.command == "GET" else ("result", refs)
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-{kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        handler.wfile.write(head.encode() + b"%x\r\n%s\r\n" % (len(body), body) + tail + b"0\r\n\r\n")
+        return True
+
+    host.script = script
+    connection = connect(URL, Guard([Host("git.test", connect=host.address, ca=str(authority.pem))], LIMITS))
+    try:
+        talk = UploadPack(connection, LIMITS)
+        assert [talk.refs().peeled("refs/heads/main") for _ in range(2)] == ["1" * 40] * 2
+    finally:
+        connection.close()
+    assert len(clients) == 3
+    assert len(set(clients)) == (3 if tail else 1)
