@@ -51,7 +51,7 @@ _GRACE = 5.0  # seconds after a worker's own deadline before it is killed from h
 _REST = 3.0  # seconds that a worker is kept for another job of its repository
 _MOST_RESTING = 8
 _NO_FAULT = (0, signal.SIGKILL)  # wait statuses that do not tell that the job was to blame
-_BREATH = 0.005  # seconds between a job's start and that of the next spare worker, which are not to compete
+_BREATH = 0.1  # seconds between a job's start and that of the next spare worker, which are not to compete
 
 
 @dataclass(eq=False, slots=True)
