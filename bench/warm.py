@@ -1,7 +1,8 @@
 """Answers that are there already: small ones and a zip of 1 MB, against static file servers over the same files.
 
-Each server gets one process and one core of work at a time (Go: GOMAXPROCS=1). The load is `bench/go/load`; CPU and
-memory are the serving process's own.
+Each server gets one process and then four (Go: GOMAXPROCS). The load is wrk where it is installed, else
+`bench/go/load`; CPU and memory are the serving processes' own. Athens and goproxy take part where their programs are on
+PATH.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import urllib3
 
-from bench import host, targets
+from bench import host, others, targets
 from bench.measure import AT_LEAST, Row, cpu_seconds, memory
 from bench.sides import Same
 from tests.support.gotool import GoTool
@@ -31,6 +32,8 @@ from tests.support.proxyserver import serving
 
 PATH = "git.test/x"
 CONNECTIONS = 32
+PROCESSES = (1, 4)
+NGINX, GO = "nginx", "Go net/http"
 SOURCE = Path(__file__).parent / "go"
 _ASKED = ("v1.0.0.info", "v1.0.0.mod", "list", "v1.0.0.zip")
 _MODULES, _HITS_A_MODULE = 10_000, 10
@@ -38,11 +41,19 @@ _MODULES, _HITS_A_MODULE = 10_000, 10
 
 @dataclass(frozen=True)
 class Server:
-    """A server under load: HOST:PORT, process, and what stands before a module path."""
+    """A server under load: HOST:PORT and its serving processes."""
 
     name: str
     address: str
-    pid: int
+    pids: tuple[int, ...]
+
+    @property
+    def cpu(self) -> float:
+        return sum(cpu_seconds(pid) for pid in self.pids)
+
+    @property
+    def memory(self) -> int:
+        return sum(memory(pid) for pid in self.pids)
 
 
 def rows(work: Path, go: GoTool, seconds: float, runs: int) -> Iterator[Row]:
@@ -54,44 +65,60 @@ def rows(work: Path, go: GoTool, seconds: float, runs: int) -> Iterator[Row]:
     build(work / "repos" / "x", steps)
     with host.serving(work / "repos") as near:
         config = f'[[source]]\nroot = "{PATH}"\nurl = "{near.url}/x"\n'
-        yield from _speed(work, config, load, files, seconds, runs)
+        for processes in PROCESSES:
+            yield from _speed(work, config, (load, files), processes, seconds, runs)
         yield _memory(work, config, load)
 
 
-def _speed(work: Path, config: str, load: Path, files: Path, seconds: float, runs: int) -> Iterator[Row]:
-    with serving(work / "s", config) as ours, contextlib.ExitStack() as stack:
+def _speed(
+    work: Path, config: str, programs: tuple[Path, Path], processes: int, seconds: float, runs: int
+) -> Iterator[Row]:
+    load, files = programs
+    place = work / f"s{processes}"
+    config = f"[server]\nworkers = {processes}\n{config}"
+    with serving(place, config) as ours, contextlib.ExitStack() as stack:
         for name in (*_ASKED, *(f"v0.{n}.0.info" for n in range(20))):
             assert ours.get(f"/{PATH}/@v/{name}").status == 200, name
         store = ours.data / "store"
-        servers = [Server("vcsproxy", ours.base.removeprefix("http://"), ours.process.pid)]
-        servers.append(stack.enter_context(_go_files(files, store)))
+        pids = _serving(ours.process.pid, processes)
+        servers = [Server("vcsproxy", ours.base.removeprefix("http://"), pids)]
+        servers.append(stack.enter_context(_go_files(files, store, processes)))
         if shutil.which("nginx"):
-            servers.append(stack.enter_context(_nginx(work, store)))
+            servers.append(stack.enter_context(_nginx(place, store, processes)))
+        servers += [stack.enter_context(begin(place, store)) for begin in others.installed()]
         for what in _ASKED:
             same = Same(what)
             for server in servers:
                 same("the answer", _answer(server, what))
-            yield from _compare(load, servers, what, seconds, runs)
+            yield from _compare(load, servers, what, processes, seconds, runs)
 
 
-def _compare(load: Path, servers: Sequence[Server], what: str, seconds: float, runs: int) -> Iterator[Row]:
+def _serving(pid: int, processes: int) -> tuple[int, ...]:
+    """The processes that answer: the one that was started, or its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return (pid,) if processes == 1 else tuple(map(int, children))
+
+
+def _compare(
+    load: Path, servers: Sequence[Server], what: str, processes: int, seconds: float, runs: int
+) -> Iterator[Row]:
     found: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
     for _ in range(runs):
         for server in servers:
-            before = cpu_seconds(server.pid)
+            before = server.cpu
             said = press(load, server.address, [f"/{PATH}/@v/{what}"], seconds)
-            said["cpu_us"] = (cpu_seconds(server.pid) - before) / said["requests"] * 1e6
+            said["cpu_us"] = (server.cpu - before) / said["requests"] * 1e6
             found[server.name].append(said)
     ours = _median(found.pop("vcsproxy"))
     notes: dict[str, float | str] = {key: round(ours[key], 3) for key in ("p50", "p99", "cpu_us")}
-    notes["rss_mib"] = memory(servers[0].pid) >> 20
+    notes["rss_mib"] = servers[0].memory >> 20
     for name, values in found.items():
         theirs = _median(values)
-        target = _target(name, what)
         more = {**notes, **{f"their_{key}": round(theirs[key], 3) for key in ("p50", "p99", "cpu_us")}}
         yield Row(
-            "warm", what, f"requests a second, of {name}", ours["rps"], theirs["rps"], "rps", target, AT_LEAST, more
-        )
+            "warm", f"{what} x{processes}", f"requests a second, of {name}", ours["rps"], theirs["rps"], "rps",
+            _target(name, what), AT_LEAST, more,
+        )  # fmt: skip
 
 
 def _answer(server: Server, what: str) -> list[bytes]:
@@ -102,8 +129,8 @@ def _answer(server: Server, what: str) -> list[bytes]:
 
 def _target(name: str, what: str) -> float | None:
     if what.endswith(".zip"):
-        return targets.ZIP_NGINX if name == "nginx" else None
-    return targets.FILES_NGINX if name == "nginx" else targets.FILES_GO
+        return targets.ZIP_NGINX if name == NGINX else None
+    return {NGINX: targets.FILES_NGINX, GO: targets.FILES_GO}.get(name)
 
 
 def _median(values: list[dict[str, float]]) -> dict[str, float]:
@@ -113,10 +140,17 @@ def _median(values: list[dict[str, float]]) -> dict[str, float]:
 def press(
     load: Path, address: str, paths: Sequence[str], seconds: float, connections: int = CONNECTIONS
 ) -> dict[str, float]:
-    """One load; requests, rps, p50, p99, p999 (milliseconds). Raises SystemExit when an answer was bad."""
+    """One load; requests, rps, p50, p99, p999 (milliseconds). Raises SystemExit when an answer was bad.
+
+    wrk asks for one path only, and costs less than our own program.
+    """
     command = [str(load), address, str(connections), str(seconds), *paths]
+    if len(paths) == 1 and shutil.which("wrk"):
+        script = str(Path(__file__).with_name("wrk.lua"))
+        options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", script]
+        command = ["wrk", *options, f"http://{address}{paths[0]}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    said: dict[str, Any] = json.loads(done.stdout)
+    said: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     if said["bad"]:
         raise SystemExit(f"{address}: {said['bad']} bad answers")
     return {key: float(value) for key, value in said.items()}
@@ -130,46 +164,45 @@ def _built(go: GoTool, name: str, work: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _go_files(program: Path, store: Path) -> Iterator[Server]:
-    env = {**os.environ, "GOMAXPROCS": "1"}
+def _go_files(program: Path, store: Path, processes: int) -> Iterator[Server]:
+    env = {**os.environ, "GOMAXPROCS": str(processes)}
     with subprocess.Popen([str(program), str(store)], stdout=subprocess.PIPE, text=True, env=env) as process:
         try:
             assert process.stdout is not None
-            yield Server("Go net/http", process.stdout.readline().strip().removeprefix("http://"), process.pid)
+            yield Server(GO, process.stdout.readline().strip().removeprefix("http://"), (process.pid,))
         finally:
             process.terminate()
 
 
 @contextlib.contextmanager
-def _nginx(work: Path, store: Path) -> Iterator[Server]:
-    port = _free_port()
+def _nginx(work: Path, store: Path, processes: int) -> Iterator[Server]:
+    port = free_port()
     config = work / "nginx.conf"
     config.write_text(
-        f"daemon off; worker_processes 1; pid {work}/nginx.pid; error_log {work}/nginx.log;\n"
+        f"daemon off; worker_processes {processes}; pid {work}/nginx.pid; error_log {work}/nginx.log;\n"
         "events { worker_connections 1024; }\n"
         "http { access_log off; sendfile on; keepalive_requests 1000000000;\n"
         f"server {{ listen 127.0.0.1:{port}; root {store}; }} }}\n"
     )
     with subprocess.Popen(["nginx", "-c", str(config), "-p", str(work)]) as process:
         try:
-            _wait_for(port)
-            worker = next(iter(descendants(process.pid)))
-            yield Server("nginx", f"127.0.0.1:{port}", worker)
+            wait_for(port)
+            yield Server(NGINX, f"127.0.0.1:{port}", tuple(descendants(process.pid)))
         finally:
             process.terminate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
     for _ in range(100):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.05)
-    raise SystemExit("nginx does not answer")
+    raise SystemExit(f"nobody answers on port {port}")
 
 
 def _memory(work: Path, config: str, load: Path) -> Row:
