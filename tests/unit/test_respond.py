@@ -92,7 +92,7 @@ def test_a_class_that_nobody_knows_is_told_like_its_parent() -> None:
 
 def test_only_proven_absence_is_404() -> None:
     not_found = {cls for cls, rule in respond.TABLE.items() if rule.status in (404, 410)}
-    assert not_found == {errors.NotFound, errors.RepositoryNotFound, errors.Gone}
+    assert not_found == {errors.NotFound, errors.RepositoryNotFound, errors.HostUnknown, errors.Gone}
 
 
 def test_module_routes_tell_a_bad_request_as_404_that_is_not_kept() -> None:

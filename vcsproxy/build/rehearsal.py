@@ -1,7 +1,7 @@
 """A small job over a repository of our own, so that the next real one finds everything loaded, compiled and cached.
 
-The repository has three files. It is read in place, and fetched by HTTP from a thread that gives three prepared answers
-on a loopback port for as long as that takes. What comes of it is thrown away.
+The repository has three files. It is read in place, and fetched by HTTP from a thread that has three prepared answers.
+What comes of it is thrown away.
 """
 
 from __future__ import annotations
@@ -9,28 +9,43 @@ from __future__ import annotations
 import contextlib
 import encodings.idna  # noqa: F401 - the first connection would load it
 import io
-import itertools
 import os
 import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from dulwich.object_format import SHA1
 from dulwich.objects import Blob, Commit, ShaFile, Tree
 from dulwich.pack import write_pack_objects
 from dulwich.repo import Repo
 
-from vcsproxy.build.job import Host, Job, Op, Result
+from vcsproxy.build.job import Host, Job, Limits, Op, Result
 from vcsproxy.mod.reporoot import RepoRoot
+from vcsproxy.vcs.giturl import parse_url
+from vcsproxy.vcs.guard import Guard
+from vcsproxy.vcs.landing import Landing
 from vcsproxy.vcs.pktline import Special, encode
+from vcsproxy.vcs.transport import HttpConnection
+from vcsproxy.vcs.wire import UploadPack, Wants
 
 _PATH = "example.com/rehearsal"
 _HOST = "rehearsal.invalid"
 _FILES = {b".gitattributes": b"*.txt text\n", b"a.txt": b"a\r\n", b"go.mod": b"module example.com/rehearsal\n"}
 _TAG = "v1.0.0"
 _PATIENCE = 5.0  # seconds after which the thread gives up
+
+
+class _Dialled(Guard):
+    """Gives a socket that is connected already."""
+
+    def __init__(self, wire: socket.socket, limits: Limits) -> None:
+        super().__init__([Host(_HOST, insecure=True)], limits)
+        self._wire = wire
+
+    def dial(self, name: str, port: int) -> socket.socket:
+        return self._wire
 
 
 class Stage:
@@ -53,41 +68,42 @@ class Stage:
                 file.write(self._commit.id.decode() + "\n")
 
     def play(self, run: Callable[[Job], Result]) -> None:
-        """List the module, stat a version, build its zip; in place and by HTTP."""
-        for url, hosts in itertools.chain(self._in_place(), self._served()):
-            directory = tempfile.mkdtemp(prefix="rehearsal-")
-            try:
-                for op in (Op.LIST, Op.INFO, Op.ZIP):
-                    query = "" if op is Op.LIST else _TAG
-                    run(Job(op, _PATH, query, RepoRoot(_PATH, url), directory, directory, hosts=hosts))
-            finally:
-                shutil.rmtree(directory, ignore_errors=True)
+        """List the module, stat a version, build its zip; then fetch the commit by HTTP."""
+        directory = tempfile.mkdtemp(prefix="rehearsal-")
+        try:
+            for op in (Op.LIST, Op.INFO, Op.ZIP):
+                query = "" if op is Op.LIST else _TAG
+                run(Job(op, _PATH, query, RepoRoot(_PATH, f"file://{self.place}"), directory, directory))
+            self._fetch(directory)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
 
-    def _in_place(self) -> Iterator[tuple[str, tuple[Host, ...]]]:
-        yield f"file://{self.place}", ()
-
-    def _served(self) -> Iterator[tuple[str, tuple[Host, ...]]]:
-        """The URL at which the repository is served meanwhile, and what leads there."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.settimeout(_PATIENCE)
-            serving = threading.Thread(target=self._serve, args=(listener,), daemon=True)
-            serving.start()
-            port = listener.getsockname()[1]
-            yield f"http://{_HOST}/r", (Host(_HOST, connect=f"127.0.0.1:{port}", insecure=True),)
-            listener.shutdown(socket.SHUT_RDWR)
+    def _fetch(self, directory: str) -> None:
+        """Over a pair of sockets, one end of which the thread has: nothing is connected to."""
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            end.settimeout(_PATIENCE)
+        serving = threading.Thread(target=self._serve, args=(theirs,), daemon=True)
+        serving.start()
+        limits = Limits()
+        connection = HttpConnection(parse_url(f"http://{_HOST}/r"), _Dialled(ours, limits))
+        try:
+            talk = UploadPack(connection, limits)
+            talk.refs()
+            landing = Landing(directory, talk.object_format, limits, lambda _: None)
+            talk.fetch(Wants([self._commit.id.decode()], depth=1), landing)
+        finally:
+            connection.close()
+            ours.close()
             serving.join(_PATIENCE)
 
     # ---- in the thread
 
-    def _serve(self, listener: socket.socket) -> None:
-        """Answer on one connection after the other, until nobody listens any more."""
-        with contextlib.suppress(OSError):
-            while True:
-                wire, _ = listener.accept()
-                with wire, wire.makefile("rb") as reader:
-                    wire.settimeout(_PATIENCE)
-                    while request := _read_request(reader):
-                        wire.sendall(self._answer(request))
+    def _serve(self, wire: socket.socket) -> None:
+        """Answer one request after the other, until the other end is closed."""
+        with contextlib.suppress(OSError), wire, wire.makefile("rb") as reader:
+            while request := _read_request(reader):
+                wire.sendall(self._answer(request))
 
     def _answer(self, request: bytes) -> bytes:
         kind, body = "result", b""

@@ -6,6 +6,7 @@ waiting worker does it again, to have pages of its own for what every job writes
 
 from __future__ import annotations
 
+from vcsproxy import errors
 from vcsproxy.build.rehearsal import Stage
 from vcsproxy.build.run import run
 from vcsproxy.vcs import talks
@@ -28,5 +29,5 @@ def rehearse() -> None:
         if _stage is None:
             _stage = Stage()
         _stage.play(run)
-    except OSError:
+    except (OSError, errors.VCSProxyError):
         return

@@ -6,6 +6,7 @@ commit, and bytes that differ from what is stored are refused. A hit touches nei
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import time
@@ -25,6 +26,7 @@ from vcsproxy.mod.proxypath import ProxyRequest
 from vcsproxy.proxy.dispatch import Dispatch
 from vcsproxy.proxy.failures import Failures, Key
 from vcsproxy.proxy.flight import Flight
+from vcsproxy.proxy.foresight import Foresight
 from vcsproxy.proxy.recent import Recent
 from vcsproxy.proxy.shelf import Shelf
 from vcsproxy.proxy.tagwatch import TagWatch
@@ -34,6 +36,7 @@ from vcsproxy.trace import Step, Trace
 
 log = structlog.get_logger()
 
+_MOST_BEGUN = 2  # zips that are made ahead at once
 _LIST = "list"  # the name under which a list is remembered
 _CLIENTS_OWN = ("upgrade", "patch", "none")  # queries that go answers from the list and never sends
 _MISMATCH = "see what explains it: vcsproxy verify"
@@ -77,6 +80,8 @@ class Service:
         self._failures = Failures()
         self._recent = Recent()
         self._shelf = Shelf(store)
+        self._foresight = Foresight()
+        self._begun: set[asyncio.Future[None]] = set()  # zips that are made ahead
         self._expected: Mapping[str, str] = {}
 
     def configure(self, wiring: Wiring) -> None:
@@ -88,6 +93,7 @@ class Service:
     async def close(self, seconds: float = 30.0) -> None:
         """Let running builds end, for a bounded time."""
         await self._flight.close(seconds)
+        await asyncio.gather(*self._begun, return_exceptions=True)
 
     async def answer(self, request: ProxyRequest) -> Answer:
         """What a request gets. Raises errors of every kind; NotFound only for proven absence."""
@@ -105,6 +111,10 @@ class Service:
             return await self._once((path, Op.LATEST), lambda: self._resolve(path, "", Op.LATEST))
         if version in _CLIENTS_OWN:
             raise errors.NotFound(f"{path}@{version}: invalid version: {version} is a query that go resolves by itself")
+        if request.kind is Wanted.ZIP:
+            self._foresight.zip_asked(path, version)
+        elif request.kind is Wanted.MOD and self._foresight.gomod_asked(path, version):
+            self._begin_zip(path, version)
         hit = await self.cached(request)
         if hit is not None:
             return hit
@@ -169,6 +179,7 @@ class Service:
             return await self._recalled(path, name, err)
         with contextlib.suppress(errors.ModuleChanged):  # what was there first is what is served
             await self._publish(path, built)
+            self._foresight.made(path, built.version)
         stored = await self._store.find(path, built.version, Kind.INFO)
         if stored is None or stored.data is None:
             raise errors.Corrupt(f"{path}@{built.version} was published and is not there")
@@ -208,6 +219,18 @@ class Service:
             other = json.loads(resolved.stored.data or b"{}").get("Version", "")
             raise errors.NotFound(f"{path}@{version}: invalid version: resolves to version {other}")
         return Answer(stored, immutable=True)
+
+    def _begin_zip(self, path: str, version: str) -> None:
+        """Make a zip before it is asked for, unless that is going on for others already. Its failure is nobody's."""
+
+        async def begun() -> None:
+            with contextlib.suppress(errors.VCSProxyError):
+                await self._once((path, version, Op.ZIP), lambda: self._zip(path, version))
+
+        if len(self._begun) < _MOST_BEGUN:
+            task = asyncio.ensure_future(begun())
+            self._begun.add(task)
+            task.add_done_callback(self._begun.discard)
 
     async def _zip(self, path: str, version: str) -> Answer:
         known = await self._store.find(path, version, Kind.INFO)

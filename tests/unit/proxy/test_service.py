@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vcsproxy import errors
 from vcsproxy.build.job import Built, Job, Limits, Listed, Op, Task
+from vcsproxy.mod import dirhash
 from vcsproxy.mod.proxypath import Kind, ProxyRequest
 from vcsproxy.mod.reporoot import SourceRule
 from vcsproxy.proxy.dispatch import Dispatch
@@ -278,3 +281,56 @@ async def test_explaining_a_failure_gives_it_with_its_steps(service: Make) -> No
     assert isinstance(told.error, errors.AccessDenied)
     assert told.version == ""
     assert told.steps
+
+
+async def ask_all(asked: Service, version: str, *kinds: Kind) -> None:
+    for kind in kinds:
+        await asked.answer(ProxyRequest(kind, PATH, version))
+
+
+def zipping(tmp_path: Path) -> Callable[[Job], Built]:
+    """Answers as a worker does: the zip of a version is a file in the job's workspace."""
+
+    def answer(job: Job) -> Built:
+        made = built(job.query)
+        if job.op is not Op.ZIP:
+            return made
+        file = Path(job.workspace) / "module.zip"
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(f"{PATH}@{job.query}/go.mod", made.gomod)
+        with file.open("rb") as stream:
+            return replace(made, zip=str(file), zip_h1=dirhash.hash_zip(stream))
+
+    return answer
+
+
+async def test_a_zip_is_made_ahead_where_that_was_right_before(service: Make, tmp_path: Path) -> None:
+    script = Script(zipping(tmp_path))
+    asked = service(script)
+    await ask_all(asked, "v1.0.0", Kind.INFO, Kind.MOD)
+    await asyncio.sleep(0.1)
+    assert [job.op for job in script.jobs] == [Op.INFO]
+    await ask_all(asked, "v1.0.0", Kind.ZIP)
+    await ask_all(asked, "v1.1.0", Kind.INFO, Kind.MOD)
+    for _ in range(100):
+        if len(script.jobs) == 4:
+            break
+        await asyncio.sleep(0.01)
+    assert [(job.op, job.query) for job in script.jobs[2:]] == [(Op.INFO, "v1.1.0"), (Op.ZIP, "v1.1.0")]
+    await ask_all(asked, "v1.1.0", Kind.ZIP, Kind.MOD)
+    assert len(script.jobs) == 4
+    await asked.close(1)
+
+
+async def test_what_has_another_hash_than_expected_is_not_published(service: Make, tmp_path: Path) -> None:
+    asked = service(Script(zipping(tmp_path)))
+    gomod = dirhash.hash_gomod(b"module git.test/x\n")
+    asked.expect({f"{PATH} v1.0.0": "h1:other", f"{PATH} v1.0.0/go.mod": gomod, f"{PATH} v1.1.0/go.mod": "h1:other"})
+    await ask_all(asked, "v1.0.0", Kind.INFO, Kind.MOD)
+    with pytest.raises(errors.SumMismatch, match="expected h1:other"):
+        await ask_all(asked, "v1.0.0", Kind.ZIP)
+    with pytest.raises(errors.SumMismatch, match=r"v1\.1\.0/go\.mod"):
+        await ask_all(asked, "v1.1.0", Kind.INFO)
+    assert await asked.cached(ProxyRequest(Kind.ZIP, PATH, "v1.0.0")) is None
+    assert await asked.cached(ProxyRequest(Kind.INFO, PATH, "v1.1.0")) is None
+    await ask_all(asked, "v1.2.0", Kind.ZIP)
