@@ -179,7 +179,8 @@ def _nginx(work: Path, store: Path, processes: int) -> Iterator[Server]:
     port = free_port()
     config = work / "nginx.conf"
     config.write_text(
-        f"daemon off; worker_processes {processes}; pid {work}/nginx.pid; error_log {work}/nginx.log;\n"
+        f"{'user root;' if os.geteuid() == 0 else ''} daemon off; worker_processes {processes};\n"
+        f"pid {work}/nginx.pid; error_log {work}/nginx.log;\n"
         "events { worker_connections 1024; }\n"
         "http { access_log off; sendfile on; keepalive_requests 1000000000;\n"
         f"server {{ listen 127.0.0.1:{port}; root {store}; }} }}\n"

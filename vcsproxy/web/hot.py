@@ -16,7 +16,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any
 
 from vcsproxy import logs
 from vcsproxy.web.middleware import new_request_id
@@ -25,7 +24,7 @@ from vcsproxy.web.respond import BASE_HEADERS, Reply
 _LARGEST = 64 << 10  # bytes of a body that is kept here
 _MAX_HEADS = 1024
 _LONGEST_HEAD = 4096
-_OVERHEAD = 600  # bytes that an entry costs beside its texts, roughly
+_OVERHEAD = 1200  # bytes that an entry costs beside its texts, roughly
 # Fields that change nothing in what is answered to a GET; accept-encoding, because nothing is ever compressed.
 _HARMLESS = frozenset(
     (b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", b"cache-control",
@@ -44,6 +43,7 @@ class Hot:
     until: float
     path: str
     size: int
+    event: logs.Alike
 
 
 class HotReplies:
@@ -68,7 +68,8 @@ class HotReplies:
         self._drop(key)
         before, after = _head(reply)
         shown = logs.printable(logs.redact(raw_path))
-        hot = Hot(before, after + reply.data, self._clock() + reply.fresh, shown, len(reply.data))
+        size = len(reply.data)
+        hot = Hot(before, after + reply.data, self._clock() + reply.fresh, shown, size, _event(shown, size))
         self._replies[key] = hot
         self._size += _cost(key, hot)
         while self._size > self._limit:
@@ -168,18 +169,10 @@ class HotLog:
             self._timer = None
         if self._answers:
             answers, self._answers = self._answers, []
-            logs.write_many((when, _fields(hot)) for when, hot in answers)
+            logs.write_many((when, new_request_id(), hot.event) for when, hot in answers)
 
 
-def _fields(hot: Hot) -> dict[str, Any]:
+def _event(path: str, size: int) -> logs.Alike:
     """What the ordinary road logs of a request; it took no time worth a digit."""
-    return {
-        "event": "request",
-        "id": new_request_id(),
-        "method": "GET",
-        "path": hot.path,
-        "status": 200,
-        "bytes": hot.size,
-        "seconds": 0.0,
-        "hit": True,
-    }
+    fields = {"method": "GET", "path": path, "status": 200, "bytes": size, "seconds": 0.0, "hit": True}
+    return logs.Alike("request", fields)

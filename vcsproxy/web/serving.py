@@ -113,7 +113,7 @@ class Connection(web.RequestHandler):
                 if answer is not None and self._wire is not None:
                     self._moved = True
                     self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-                    self._wire.writelines(answer)
+                    self._wire.write(b"".join(answer))
                     return
             self._whole = _is_whole(data)
         super().data_received(data)
