@@ -256,10 +256,10 @@ def test_several_processes_share_the_address(start: Start, tmp_path: Path) -> No
     first = children(server.popen.pid)
     assert len(first) == 3
     os.kill(first[0], signal.SIGKILL)
+    assert server.wait_for("serving_process_died")["alarm"] is True  # connections that it had not taken yet are reset
     for _ in range(20):
         with urllib.request.urlopen(f"{server.url}/healthz", timeout=5) as answer:
             assert answer.read() == b"ok\n"
-    assert server.wait_for("serving_process_died")["alarm"] is True
     server.wait_for("serving", 4)
     later = children(server.popen.pid)
     assert len(later) == 3
