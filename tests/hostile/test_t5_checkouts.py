@@ -50,7 +50,7 @@ REPOS: dict[str, dict[str | bytes, Content]] = {
     "lfs": {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "data.bin": LFS, ".lfsconfig": "[lfs]\n\turl = http://127.0.0.1:1/\n"},
     "dot-git": {".git/config": FILTERS, ".git/hooks/post-checkout": HOOK},
     "dot-git-case": {".GIT/config": FILTERS},
-    "dot-git-file": {".git": "gitdir: /work/elsewhere\n"},
+    "dot-git-file": {".git": "gitdir: /srv/elsewhere\n"},
     "dot-git-deep": {"a/b/.git/hooks/post-checkout": HOOK},
     "dot-git-hfs": {".g\u200cit/config": FILTERS},
     "dot-git-ntfs": {"git~1/config": FILTERS},

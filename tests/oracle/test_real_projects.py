@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,7 @@ def config() -> str:
 class Project:
     work: Path
     go: GoTool
+    inside: str = ""  # the directory of the module that is meant, in the repository
 
     @classmethod
     def checked_out(cls, work: Path, *chosen: tuple[str, str]) -> Project:
@@ -82,7 +83,7 @@ class Project:
 
     @property
     def directory(self) -> Path:
-        return self.work / "project"
+        return self.work / "project" / self.inside
 
     @property
     def mirror(self) -> Path:
@@ -127,6 +128,11 @@ def test_a_workspace_is_built_from_what_was_seeded(tmp_path: Path) -> None:
             tmp_path, ("spf13+cobra", "v1.8.0"), ("sirupsen+logrus", "v1.9.3"), ("pkg+errors", "v0.9.1")
         )
     )
+
+
+def test_a_module_with_a_replacement_beside_it_is_built_from_what_was_seeded(tmp_path: Path) -> None:
+    """Its go.mod has `replace go.uber.org/zap => ../`."""
+    prove(replace(Project.checked_out(tmp_path, ("uber-go+zap", "v1.26.0")), inside="exp"))
 
 
 def prove(project: Project) -> None:
