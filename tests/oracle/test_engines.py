@@ -58,7 +58,6 @@ from vcsproxy.vcs.packs import Packs
 from vcsproxy.vcs.transport import connect
 from vcsproxy.vcs.wire import NotGiven, UploadPack, Wants
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 LOCAL = (Host("127.0.0.1"),)
 CANARY = "canary-ambient-91c"
 

@@ -73,6 +73,10 @@ class Dispatch:
     ) -> Answered:
         """Answer one question. Raises errors of every kind, each with its steps."""
         wiring = self.wiring
+        if wiring.is_offline(path):
+            raise errors.Unavailable(
+                f"{path}: this server is offline and asks no host", "see server.offline and source.offline"
+            )
         try:
             root = await self._root(wiring, path, trace)
             job = self._job(wiring, op, path, root, query=query, pinned=pinned, workspace=workspace)

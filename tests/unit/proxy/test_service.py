@@ -334,3 +334,15 @@ async def test_what_has_another_hash_than_expected_is_not_published(service: Mak
     assert await asked.cached(ProxyRequest(Kind.ZIP, PATH, "v1.0.0")) is None
     assert await asked.cached(ProxyRequest(Kind.INFO, PATH, "v1.1.0")) is None
     await ask_all(asked, "v1.2.0", Kind.ZIP)
+
+
+async def test_offline_nobody_is_asked_whatever_the_question(service: Make) -> None:
+    script = Script(lambda _: built())
+    asked = service(script, offline=True)
+    for question in (asked.variants(PATH, "v1.0.0"), asked.modules(PATH)):
+        with pytest.raises(errors.Unavailable, match="offline"):
+            await question
+    assert isinstance((await asked.explain(PATH, "v1.0.0")).error, errors.Unavailable)
+    with pytest.raises(errors.NotFound, match="offline"):
+        await asked.answer(request(Kind.INFO, "v1.0.0"))
+    assert script.jobs == []
