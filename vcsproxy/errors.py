@@ -4,7 +4,8 @@ VCSProxyError              .hint: what the reader can do about it; never a secre
 ├─ InvalidRequest          the caller's fault: bad path, bad version, bad query
 ├─ NotFound                proven absence: `go` in direct mode would say no as well
 │  ├─ RepositoryNotFound   the host says that there is no such repository
-│  └─ HostUnknown          there is no host of that name
+│  ├─ HostUnknown          there is no host of that name
+│  └─ NotSeeded            an offline server does not have it, and cannot look for it
 ├─ Gone                    withdrawn by the operator
 ├─ Denied                  Unauthenticated, Forbidden
 ├─ Refused                 exists, but breaks a limit or a promise
@@ -61,6 +62,10 @@ class RepositoryNotFound(NotFound):
 
 class HostUnknown(NotFound):
     """No name server knows a host of that name."""
+
+
+class NotSeeded(NotFound):
+    """An offline server does not have it; it proves nothing about the repository."""
 
 
 class Gone(VCSProxyError):

@@ -53,6 +53,7 @@ EXPECTED = {
     "HostSilent": (504, "no-store", "30"),
     "RepositoryNotFound": (404, "public, max-age=10", None),
     "HostUnknown": (404, "public, max-age=10", None),
+    "NotSeeded": (404, "public, max-age=10", None),
     "Overloaded": (503, "no-store", "5"),
     "DeadlineExceeded": (504, "no-store", "30"),
     "Corrupt": (500, "no-store", None),
@@ -92,7 +93,7 @@ def test_a_class_that_nobody_knows_is_told_like_its_parent() -> None:
 
 def test_only_proven_absence_is_404() -> None:
     not_found = {cls for cls, rule in respond.TABLE.items() if rule.status in (404, 410)}
-    assert not_found == {errors.NotFound, errors.RepositoryNotFound, errors.HostUnknown, errors.Gone}
+    assert not_found == {errors.NotFound, errors.RepositoryNotFound, errors.HostUnknown, errors.NotSeeded, errors.Gone}
 
 
 def test_module_routes_tell_a_bad_request_as_404_that_is_not_kept() -> None:

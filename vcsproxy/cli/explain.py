@@ -34,6 +34,7 @@ _CURES: dict[type[errors.VCSProxyError], str] = {
     errors.VCSProxyError: "see the log for more",
     errors.InvalidRequest: "check the spelling of the module path and the query",
     errors.NotFound: "check the spelling of the module path and the version",
+    errors.NotSeeded: "seed it where there is a network: vcsproxy seed",
     errors.HostUnknown: "is the module path spelled right, and does DNS work on this machine?",
     errors.RepositoryNotFound: "check the path; if the repository is private, configure a [[credential]] for its URL",
     errors.Gone: "ask the operator of this server why it was withdrawn",

@@ -181,7 +181,7 @@ def _is_altered(line: str, found: str) -> bool:
 
 
 def _result_of(err: errors.VCSProxyError) -> Result:
-    if isinstance(err, errors.HostUnknown):
+    if isinstance(err, errors.HostUnknown | errors.NotSeeded):
         return Result.UNREACHABLE
     if isinstance(err, errors.NotFound | errors.Gone):
         return Result.ABSENT

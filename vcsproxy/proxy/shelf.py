@@ -25,7 +25,7 @@ class Shelf:
         self._store = store
 
     async def answer(self, path: str, name: str) -> bytes:
-        """The list, or the `.info` that "latest" or a version query stands for. Raises NotFound."""
+        """The list, or the `.info` that "latest" or a version query stands for. Raises NotSeeded."""
         versions = await self._store.versions(path)
         if name == LIST:
             if not versions:
@@ -40,13 +40,13 @@ class Shelf:
             raise await self.absent(path, name)
         return stored.data
 
-    async def absent(self, path: str, version: str) -> errors.NotFound:
+    async def absent(self, path: str, version: str) -> errors.NotSeeded:
         """The error for what is not here; it says so if only the zip was not seeded."""
         target = f"{path}@{version}" if version else path
         what = "it is not in the store"
         if version and version in await self._store.versions(path):
             what = "its zip is not in the store"
-        return errors.NotFound(f"{target}: {what}, and this server is offline", _HINT.format(target))
+        return errors.NotSeeded(f"{target}: {what}, and this server is offline", _HINT.format(target))
 
 
 def latest(versions: list[str]) -> str:

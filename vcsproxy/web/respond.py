@@ -78,6 +78,7 @@ TABLE: dict[type[errors.VCSProxyError], Rule] = {
     errors.NotFound: Rule(404, "public, max-age=10"),
     errors.RepositoryNotFound: Rule(404, "public, max-age=10"),
     errors.HostUnknown: Rule(404, "public, max-age=10"),
+    errors.NotSeeded: Rule(404, "public, max-age=10"),
     errors.Gone: Rule(410),
     errors.Denied: Rule(403),
     errors.Unauthenticated: Rule(401),

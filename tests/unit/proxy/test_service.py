@@ -13,6 +13,8 @@ import pytest
 
 from vcsproxy import errors
 from vcsproxy.build.job import Built, Job, Limits, Listed, Op, Task
+from vcsproxy.mirror.sums import parse
+from vcsproxy.mirror.verify import Result, Verifier
 from vcsproxy.mod import dirhash
 from vcsproxy.mod.proxypath import Kind, ProxyRequest
 from vcsproxy.mod.reporoot import SourceRule
@@ -346,3 +348,9 @@ async def test_offline_nobody_is_asked_whatever_the_question(service: Make) -> N
     with pytest.raises(errors.NotFound, match="offline"):
         await asked.answer(request(Kind.INFO, "v1.0.0"))
     assert script.jobs == []
+
+
+async def test_what_is_not_seeded_is_not_called_absent_by_verify(service: Make) -> None:
+    asked = service(Script(lambda _: built()), offline=True)
+    lines = parse(f"{PATH} v1.0.0 h1:{'A' * 43}=\n", "go.sum")
+    assert [finding.result async for finding in Verifier(asked).check(lines)] == [Result.UNREACHABLE]
